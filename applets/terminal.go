@@ -1,0 +1,118 @@
+package applets
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// A catcher notes the first signal that asks for an end.
+type catcher struct {
+	ch   chan os.Signal
+	done chan struct{}
+	wg   sync.WaitGroup
+	sig  *syscall.Signal
+}
+
+// catch has a signal call stop instead of ending the process at once. What was
+// ignored from the start, as nohup does, stays ignored.
+func (env *Env) catch(stop func()) *catcher {
+	c := &catcher{ch: make(chan os.Signal, 1), done: make(chan struct{})}
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(sig) {
+			signal.Notify(c.ch, sig)
+		}
+	}
+	c.wg.Go(func() {
+		select {
+		case sig := <-c.ch:
+			s := sig.(syscall.Signal)
+			c.sig = &s
+			stop()
+		case <-c.done:
+		}
+	})
+	return c
+}
+
+// stop ends the catching and returns the signal that came, if any. Those that
+// come later find nothing left to be undone, but still wait for Main.
+func (c *catcher) stop() *syscall.Signal {
+	close(c.done)
+	c.wg.Wait()
+	return c.sig
+}
+
+// A progress is a line on a terminal that tells how far a long run is.
+type progress struct {
+	env  *Env
+	done chan struct{}
+	wg   sync.WaitGroup
+}
+
+// progressTick is the time between two lines: ten a second are enough for the eye.
+const progressTick = 100 * time.Millisecond
+
+// startProgress shows what text returns while the run lasts, where it is wanted
+// and standard error is a terminal.
+func (env *Env) startProgress(wanted bool, text func() string) *progress {
+	p := &progress{env: env, done: make(chan struct{})}
+	f, ok := env.Stderr.(*os.File)
+	if !wanted || !ok || !term.IsTerminal(int(f.Fd())) {
+		return p
+	}
+	p.wg.Go(func() {
+		tick := time.NewTicker(progressTick)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				width, _, err := term.GetSize(int(f.Fd()))
+				if err != nil || width < 2 {
+					width = 80
+				}
+				env.showProgress(cutLine(text(), width-1))
+			case <-p.done:
+				return
+			}
+		}
+	})
+	return p
+}
+
+func (p *progress) stop() {
+	close(p.done)
+	p.wg.Wait()
+	p.env.talk.Lock()
+	defer p.env.talk.Unlock()
+	p.env.clearProgress()
+}
+
+// cutLine shortens an ASCII line to width columns.
+func cutLine(s string, width int) string {
+	if len(s) > width {
+		return s[:width]
+	}
+	return s
+}
+
+func (env *Env) showProgress(line string) {
+	env.talk.Lock()
+	defer env.talk.Unlock()
+	fmt.Fprintf(env.Stderr, "\r%s\x1b[K", line)
+	env.onLine = true
+}
+
+// clearProgress makes room for a message; the caller has env.talk.
+func (env *Env) clearProgress() {
+	if env.onLine {
+		io.WriteString(env.Stderr, "\r\x1b[K")
+		env.onLine = false
+	}
+}

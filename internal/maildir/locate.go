@@ -1,0 +1,165 @@
+package maildir
+
+import (
+	"io/fs"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLinks is how many links may stand on the way, as the kernel has it
+// (path_resolution(7)).
+const maxLinks = 40
+
+// A location is a Maildir that has been found but not entered.
+type location struct {
+	fd       int // O_PATH: proves which directory it is, gives no right to read
+	uid, gid uint32
+}
+
+// locate walks to an absolute path, one name after the other, each relative to
+// the directory that the step before opened.
+//
+// A link that lies in a directory P and leads to T is followed only where P is
+// root's and writable by no one else, or where T and P have the same owner:
+// what a user can put there can then reach only what is his. A directory that
+// everyone may write is nobody's, so there no link is followed.
+//
+// An *fs.PathError names the step that failed; fs.ErrNotExist and ErrLink come
+// through.
+func locate(path string) (location, error) {
+	w := walk{}
+	root, err := openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
+	if err != nil {
+		return location{}, &fs.PathError{Op: "open", Path: "/", Err: err}
+	}
+	var parent, st unix.Stat_t
+	fd, err := w.from(root, "/", path, &parent)
+	unix.Close(root)
+	if err != nil {
+		return location{}, err
+	}
+	err = fstat(fd, &st)
+	switch {
+	case err != nil:
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		err = unix.ENOTDIR
+	// A user can rename what lies in his directory, root's directories too.
+	case st.Uid == 0 && parent.Uid != 0 && unix.Geteuid() == 0:
+		err = ErrRootOwned
+	}
+	if err != nil {
+		unix.Close(fd)
+		return location{}, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return location{fd, st.Uid, st.Gid}, nil
+}
+
+// A walk counts the links met on the way.
+type walk struct{ links int }
+
+// from resolves path relative to the directory dir, which messages call
+// shown, and returns an O_PATH descriptor of what it leads to. parent becomes
+// the state of the directory that this lies in.
+func (w *walk) from(dir int, shown, path string, parent *unix.Stat_t) (int, error) {
+	if strings.HasPrefix(path, "/") {
+		shown = "/"
+	}
+	cur, err := w.start(dir, path)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
+	}
+	for _, name := range strings.Split(path, "/") {
+		if name == "" || name == "." {
+			continue
+		}
+		shown = join(shown, name)
+		if err := fstat(cur, parent); err != nil {
+			unix.Close(cur)
+			return -1, &fs.PathError{Op: "stat", Path: shown, Err: err}
+		}
+		next, isLink, err := openStep(cur, name)
+		if err == nil && isLink {
+			next, err = w.follow(cur, next, shown, parent)
+		} else if err != nil {
+			err = &fs.PathError{Op: "open", Path: shown, Err: err}
+		}
+		unix.Close(cur)
+		if err != nil {
+			return -1, err
+		}
+		cur = next
+	}
+	return cur, nil
+}
+
+// start opens the directory that path is relative to once more, so that the
+// walk may close what it leaves.
+func (w *walk) start(dir int, path string) (int, error) {
+	if strings.HasPrefix(path, "/") {
+		return openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
+	}
+	return openat(dir, ".", openPath|unix.O_DIRECTORY)
+}
+
+// follow resolves the link that is open as link and lies in the directory dir
+// whose state is parent, if the rule of locate allows it. It closes link.
+func (w *walk) follow(dir, link int, shown string, parent *unix.Stat_t) (int, error) {
+	target, err := readlink(link)
+	unix.Close(link)
+	if w.links++; err == nil && w.links > maxLinks {
+		err = unix.ELOOP
+	}
+	if err != nil {
+		return -1, &fs.PathError{Op: "readlink", Path: shown, Err: err}
+	}
+	inDir := *parent
+	next, err := w.from(dir, shown[:strings.LastIndexByte(shown, '/')+1], target, parent)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err = fstat(next, &st); err == nil && !mayFollow(&inDir, &st) {
+		err = ErrLink
+	}
+	if err != nil {
+		unix.Close(next)
+		return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
+	}
+	return next, nil
+}
+
+// mayFollow is the rule of locate.
+func mayFollow(dir, target *unix.Stat_t) bool {
+	if dir.Uid == 0 && dir.Mode&0o022 == 0 {
+		return true
+	}
+	return dir.Uid == target.Uid && dir.Mode&0o002 == 0
+}
+
+// openStep opens one name in dir without following a link, and tells whether
+// it is one. O_DIRECTORY is tried first: it mounts what an automounter has
+// there, which O_PATH alone does not.
+func openStep(dir int, name string) (fd int, isLink bool, err error) {
+	fd, err = openat(dir, name, openPath|unix.O_NOFOLLOW|unix.O_DIRECTORY)
+	if err != unix.ENOTDIR && err != unix.ELOOP {
+		return fd, false, err
+	}
+	fd, err = openat(dir, name, openPath|unix.O_NOFOLLOW)
+	if err != nil {
+		return -1, false, err
+	}
+	var st unix.Stat_t
+	if err = fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return -1, false, err
+	}
+	return fd, st.Mode&unix.S_IFMT == unix.S_IFLNK, nil
+}
+
+func join(dir, name string) string {
+	if strings.HasSuffix(dir, "/") {
+		return dir + name
+	}
+	return dir + "/" + name
+}

@@ -1,0 +1,686 @@
+package maildir
+
+import (
+	"bytes"
+	"io/fs"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options say what goes. The funcs are told what happens; they are never
+// called two at a time.
+type Options struct {
+	Now    time.Time // when the program started
+	Days   int       // more than that many days old, see Cutoff
+	All    bool      // every regular file, not only messages
+	DryRun bool      // remove nothing
+	Jobs   int       // workers; 0 is DefaultJobs
+
+	// Old is told each message that goes or, in a dry run, would go. May be nil.
+	Old func(path string)
+	// Failed is told each thing that could not be done; t went on where it could.
+	Failed func(t *Target, path string, err error)
+	// Done is told the end of each Target and what was done there.
+	Done func(t *Target, s Stats)
+}
+
+// A Target is a Maildir to be cleaned.
+type Target struct {
+	Path string // absolute
+}
+
+// DefaultJobs is how many workers there are unless told otherwise. A worker
+// mostly waits for the file system: on two cores (ext4, 20000 messages in one
+// Maildir, 9000 of them old) 1, 2, 4, 8 and 16 workers took 650, 475, 330, 260
+// and 205 ms; 32 gained nothing more.
+const DefaultJobs = 16
+
+// MaxJobs bounds the workers: each is a thread and a buffer.
+const MaxJobs = 256
+
+// A Pool removes old messages from any number of Maildirs with a fixed number
+// of workers. A piece of work is one read of a directory with all messages
+// that it gave, or one directory to be opened: so many small Maildirs and a
+// single huge one keep all workers busy alike, and memory grows with neither.
+type Pool struct {
+	opt        Options
+	old, stale Stamp // strictly before is old; in tmp the ctime before stale, too
+	maxOpen    int   // directories held open, workers' own not counted
+	stop       atomic.Bool
+	seen, gone atomic.Int64
+
+	tell sync.Mutex // around the funcs of opt
+
+	mu     sync.Mutex // guards what follows, and every node's counts
+	more   sync.Cond  // something to do, or nothing any more
+	stack  []piece    // last in, first out: depth first, so it stays short
+	next   func() (*Target, bool)
+	asking bool // a worker is in next
+	ended  bool // next has no more
+	busy   int  // workers that may still add to stack
+	open   int  // directories held open
+}
+
+// A piece of work: a directory to read on, or names in it to be opened.
+type piece struct {
+	n     *node
+	names []byte // each ends with NUL; nil: read n
+}
+
+// NewPool prepares a run.
+func NewPool(opt Options) *Pool {
+	if opt.Jobs <= 0 {
+		opt.Jobs = DefaultJobs
+	}
+	p := &Pool{
+		opt:   opt,
+		old:   Cutoff(opt.Now, opt.Days),
+		stale: StampOf(opt.Now.Add(-tmpAge)),
+	}
+	p.more.L = &p.mu
+	p.limitDescriptors()
+	return p
+}
+
+// limitDescriptors fits the run into the process's limit of open files: some
+// for the process, a few for each worker, and the rest hold directories.
+func (p *Pool) limitDescriptors() {
+	const reserved, forWorker = 24, 3
+	limit := 1024
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) == nil && r.Cur < 1024 {
+		limit = int(r.Cur)
+	}
+	p.opt.Jobs = max(1, min(p.opt.Jobs, (limit-reserved)/(forWorker+1)))
+	p.maxOpen = max(2, limit-reserved-forWorker*p.opt.Jobs)
+}
+
+// Stop lets each worker finish the message at hand and end. Run then books the
+// quota, reports each Target that was begun as done, and returns.
+func (p *Pool) Stop() { p.stop.Store(true) }
+
+// Progress tells how many messages have been looked at and removed so far.
+func (p *Pool) Progress() (messages, removed int64) { return p.seen.Load(), p.gone.Load() }
+
+// Run cleans the Maildirs that next returns until it returns false. It asks
+// for one only when a worker has nothing else to do.
+func (p *Pool) Run(next func() (*Target, bool)) {
+	// Every worker is in a system call most of the time. With a P for each, it
+	// need not wait for the scheduler to notice.
+	if procs := runtime.GOMAXPROCS(0); procs < p.opt.Jobs {
+		runtime.GOMAXPROCS(p.opt.Jobs)
+		defer runtime.GOMAXPROCS(procs)
+	}
+	p.next = next
+	p.busy = p.opt.Jobs
+	var wg sync.WaitGroup
+	for range p.opt.Jobs {
+		wg.Go(func() {
+			// The thread has somebody's identity in the end: it is never unlocked, so
+			// it ends with the goroutine.
+			runtime.LockOSThread()
+			newWorker(p).run()
+		})
+	}
+	wg.Wait()
+}
+
+// take returns the next piece of work: a target to begin with, or a piece of
+// which names, if any, has only one. It waits where others may still find
+// some, and returns false when all is done.
+func (p *Pool) take() (t *Target, w piece, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy--
+	for {
+		switch {
+		case len(p.stack) > 0:
+			p.busy++
+			return nil, p.pop(), true
+		case !p.ended && !p.asking && !p.stop.Load():
+			p.asking = true
+			p.mu.Unlock()
+			t, ok := p.next()
+			p.mu.Lock()
+			p.asking = false
+			p.ended = !ok
+			p.more.Broadcast()
+			if ok {
+				p.busy++
+				return t, piece{}, true
+			}
+		case p.busy == 0 && !p.asking:
+			p.more.Broadcast()
+			return nil, piece{}, false
+		default:
+			p.more.Wait()
+		}
+	}
+}
+
+// pop takes a directory to read, or one name, off the stack. It leaves the
+// caller a reference to the node.
+func (p *Pool) pop() piece {
+	top := &p.stack[len(p.stack)-1]
+	w := *top
+	if w.names == nil {
+		p.stack = p.stack[:len(p.stack)-1]
+		return w
+	}
+	i := bytes.IndexByte(w.names, 0)
+	w.names, top.names = w.names[:i], w.names[i+1:]
+	if len(top.names) > 0 {
+		w.n.refs++
+	} else {
+		p.stack = p.stack[:len(p.stack)-1]
+	}
+	return w
+}
+
+// push adds a piece, which takes over a reference to its node.
+func (p *Pool) push(w piece) {
+	p.mu.Lock()
+	p.stack = append(p.stack, w)
+	p.mu.Unlock()
+	p.more.Signal()
+}
+
+// A tree is a Maildir being cleaned.
+type tree struct {
+	t        *Target
+	uid, gid uint32
+
+	// Guarded by Pool.mu.
+	stats       Stats
+	quotaBytes  int64
+	quotaCount  int64
+	interrupted bool
+}
+
+// What a directory holds.
+type content int
+
+const (
+	other content = iota // only to be walked through
+	messages
+	unfinished // tmp: messages that may still be under way
+)
+
+// A node is a directory being worked on. It is held in memory as long as a
+// piece of work or a directory below it needs it, and open as long as there
+// are descriptors enough.
+type node struct {
+	tree     *tree
+	parent   *node // nil for the Maildir itself
+	name     string
+	dev, ino uint64
+	holds    content
+	trash    bool // in .Trash, whose size no quota counts
+
+	folder     sync.Once
+	isFolder   bool  // has cur, new and tmp
+	folderFail error // why that is not known
+
+	// Guarded by Pool.mu.
+	fd   int // -1: closed for want of descriptors
+	refs int // pieces of work, and nodes below
+	pins int // workers that use fd, and the one read of it that is under way or due
+}
+
+// path returns the name of the directory for messages.
+func (n *node) path() string {
+	depth := 0
+	for m := n; m.parent != nil; m = m.parent {
+		depth++
+	}
+	names := make([]string, depth+1)
+	for m := n; depth > 0; m = m.parent {
+		names[depth] = m.name
+		depth--
+	}
+	names[0] = n.tree.t.Path
+	return joinAll(names)
+}
+
+func joinAll(names []string) string {
+	var b []byte
+	for i, s := range names {
+		if i > 0 {
+			b = append(b, '/')
+		}
+		b = append(b, s...)
+	}
+	return string(b)
+}
+
+// pin opens the directory if it was closed, and keeps it open until unpin.
+func (p *Pool) pin(n *node) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n.fd < 0 {
+		fd, err := p.reopen(n)
+		if err != nil {
+			return -1, err
+		}
+		n.fd = fd
+		p.open++
+	}
+	n.pins++
+	return n.fd, nil
+}
+
+// unpin lets the directory be closed if descriptors are short. The Maildir
+// itself stays open: all others are found again from there.
+func (p *Pool) unpin(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n.pins--
+	if n.pins == 0 && p.open > p.maxOpen && n.parent != nil {
+		p.close(n)
+	}
+}
+
+func (p *Pool) close(n *node) {
+	if n.fd >= 0 {
+		unix.Close(n.fd)
+		n.fd = -1
+		p.open--
+	}
+}
+
+// reopen goes the same steps from the nearest directory above that is open,
+// and makes sure that they lead to the same place. Its caller has p.mu, which
+// keeps that directory open; this is the rare case of a tree deeper than the
+// process may have files open.
+func (p *Pool) reopen(n *node) (int, error) {
+	var steps []*node
+	up := n
+	for ; up.fd < 0; up = up.parent {
+		steps = append(steps, up)
+	}
+	fd := up.fd
+	for i := len(steps) - 1; i >= 0; i-- {
+		next, err := openat(fd, steps[i].name, openDir)
+		if fd != up.fd {
+			unix.Close(fd)
+		}
+		if err != nil {
+			return -1, err
+		}
+		fd = next
+		var st unix.Stat_t
+		if err = fstat(fd, &st); err == nil && (uint64(st.Dev) != steps[i].dev || st.Ino != steps[i].ino) {
+			err = ErrMoved
+		}
+		if err != nil {
+			unix.Close(fd)
+			return -1, err
+		}
+	}
+	return fd, nil
+}
+
+// release gives back a reference. The last one closes the directory, and that
+// of the Maildir itself ends the tree, which is returned.
+func (p *Pool) release(n *node) *node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		n.refs--
+		if n.refs > 0 {
+			return nil
+		}
+		if n.parent == nil {
+			return n
+		}
+		p.close(n)
+		n = n.parent
+	}
+}
+
+func (p *Pool) failed(t *Target, path string, err error) {
+	p.tell.Lock()
+	defer p.tell.Unlock()
+	p.opt.Failed(t, path, err)
+}
+
+// A worker is one thread, with its own buffer and identity.
+type worker struct {
+	p       *Pool
+	id      *identity
+	idErr   error
+	buf     []byte
+	subdirs []byte // names of directories met in a batch, each ends with NUL
+	st      unix.Stat_t
+}
+
+// batchSize is how much of a directory is read at once, in bytes: 4 kB are some
+// 50 names. Batches of 32 kB took 1.7 times as long where a Maildir has 1000
+// messages, since few workers got one; where nothing is old, 4 kB take 5 % more.
+const batchSize = 4 << 10
+
+func newWorker(p *Pool) *worker {
+	w := &worker{p: p, buf: make([]byte, batchSize)}
+	w.id, w.idErr = newIdentity()
+	return w
+}
+
+func (w *worker) run() {
+	for {
+		t, work, ok := w.p.take()
+		switch {
+		case !ok:
+			return
+		case t != nil:
+			w.begin(t)
+			continue
+		case w.p.stop.Load():
+			w.drop(work)
+		default:
+			tr := work.n.tree
+			if err := w.id.become(tr.uid, tr.gid); err != nil {
+				w.fail(work.n, "", err)
+				w.drop(work)
+			} else if work.names == nil {
+				w.read(work.n)
+			} else {
+				w.descend(work.n, string(work.names))
+			}
+		}
+		w.release(work.n)
+	}
+}
+
+// drop leaves a piece of work undone.
+func (w *worker) drop(work piece) {
+	if work.names == nil {
+		w.p.unpin(work.n)
+	}
+}
+
+// release gives back a reference and ends the tree if it was the last.
+func (w *worker) release(n *node) {
+	root := w.p.release(n)
+	if root == nil {
+		return
+	}
+	tr := root.tree
+	if tr.quotaCount > 0 {
+		err := w.id.become(tr.uid, tr.gid)
+		if err == nil {
+			err = book(root.fd, tr.quotaBytes, tr.quotaCount)
+		}
+		if err != nil {
+			w.p.failed(tr.t, tr.t.Path+"/"+quotaFile, err)
+		}
+	}
+	w.p.mu.Lock()
+	w.p.close(root)
+	w.p.mu.Unlock()
+	w.done(tr.t, tr.stats)
+}
+
+func (w *worker) done(t *Target, s Stats) {
+	w.p.tell.Lock()
+	defer w.p.tell.Unlock()
+	w.p.opt.Done(t, s)
+}
+
+// fail reports an error about name in n, or about n where name is empty.
+func (w *worker) fail(n *node, name string, err error) {
+	shown := n.path()
+	if name != "" {
+		shown += "/" + name
+	}
+	w.p.failed(n.tree.t, shown, err)
+}
+
+// begin finds and enters a Maildir.
+func (w *worker) begin(t *Target) {
+	n, err := w.enter(t)
+	if err != nil {
+		shown := t.Path
+		if pe, ok := err.(*fs.PathError); ok {
+			shown, err = pe.Path, pe.Err
+		}
+		w.p.failed(t, shown, err)
+		w.done(t, Stats{})
+		return
+	}
+	w.p.push(piece{n: n})
+}
+
+// enter opens the Maildir with its owner's rights and makes sure that it is
+// one.
+func (w *worker) enter(t *Target) (*node, error) {
+	if w.idErr != nil {
+		return nil, w.idErr
+	}
+	if err := w.id.own(); err != nil {
+		return nil, err
+	}
+	loc, err := locate(t.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(loc.fd)
+	if err := w.id.become(loc.uid, loc.gid); err != nil {
+		return nil, err
+	}
+	fd, err := openat(loc.fd, ".", openDir)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := hasMessageDirs(fd)
+	if err == nil && !ok {
+		err = ErrNotMaildir
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	w.p.mu.Lock()
+	w.p.open++
+	w.p.mu.Unlock()
+	return &node{tree: &tree{t: t, uid: loc.uid, gid: loc.gid}, fd: fd, refs: 1, pins: 1}, nil
+}
+
+// read reads the next part of a directory, lets another worker read on, and
+// works on what it got.
+func (w *worker) read(n *node) {
+	size, err := getdents(n.fd, w.buf)
+	if err != nil && !vanished(err) {
+		w.fail(n, "", err)
+	}
+	if err != nil || size == 0 {
+		w.p.unpin(n)
+		return
+	}
+	w.p.mu.Lock()
+	n.refs++
+	n.pins++ // the piece keeps the one that this read had
+	w.p.mu.Unlock()
+	w.p.push(piece{n: n})
+
+	w.subdirs = w.subdirs[:0]
+	s, quota := w.batch(n, w.buf[:size])
+	w.p.unpin(n)
+	w.p.add(n, s, quota, w.subdirs)
+}
+
+// add books a batch, and puts the directories that it met beneath the read of
+// n that is due: a directory can be closed only after it was read to its end.
+func (p *Pool) add(n *node, s, quota Stats, subdirs []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n.tree.stats.Add(s)
+	n.tree.quotaBytes += quota.Bytes
+	n.tree.quotaCount += quota.Removed
+	if len(subdirs) == 0 {
+		return
+	}
+	n.refs++
+	w := piece{n, bytes.Clone(subdirs)}
+	p.stack = append(p.stack, w)
+	if i := len(p.stack) - 2; i >= 0 && p.stack[i].n == n && p.stack[i].names == nil {
+		p.stack[i], p.stack[i+1] = p.stack[i+1], p.stack[i]
+	}
+	p.more.Signal()
+}
+
+// batch removes what is old among the names that one read of n gave. It
+// returns what it met, and the part of it that a quota had counted.
+func (w *worker) batch(n *node, names []byte) (s, quota Stats) {
+	for len(names) > 0 && !w.p.stop.Load() {
+		var d dirent
+		d, names = nextDirent(names)
+		if d.kind == unix.DT_UNKNOWN && !dots(d.name) {
+			d.kind = w.kindOf(n, d)
+		}
+		switch {
+		case d.kind == unix.DT_DIR && !dots(d.name):
+			w.subdirs = append(append(w.subdirs, d.name...), 0)
+		case d.kind == unix.DT_REG && w.p.candidate(n, d.name):
+			s.Messages++
+			size, ok := w.remove(n, d)
+			if !ok {
+				continue
+			}
+			one := Stats{Removed: 1, Bytes: size, Oldest: mtime(&w.st)}
+			s.Add(one)
+			// Delivery counts a message when it leaves tmp, so what never left was
+			// never counted; nor is what lies in .Trash.
+			if n.holds == messages && !n.trash && d.name[0] != '.' {
+				quota.Add(one)
+			}
+		}
+	}
+	w.p.seen.Add(s.Messages)
+	w.p.gone.Add(s.Removed)
+	return s, quota
+}
+
+func dots(name []byte) bool {
+	return string(name) == "." || string(name) == ".."
+}
+
+// kindOf finds out what the file system did not tell with the name.
+func (w *worker) kindOf(n *node, d dirent) byte {
+	if err := d.stat(n.fd, &w.st); err != nil {
+		if !vanished(err) {
+			w.fail(n, string(d.name), err)
+		}
+		return unix.DT_UNKNOWN
+	}
+	switch w.st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return unix.DT_DIR
+	case unix.S_IFREG:
+		return unix.DT_REG
+	}
+	return unix.DT_UNKNOWN
+}
+
+// candidate tells whether a regular file of that name in n goes if it is old.
+func (p *Pool) candidate(n *node, name []byte) bool {
+	return p.opt.All || n.holds != other && name[0] != '.'
+}
+
+// isOld tells whether what w.st describes is old enough to go.
+func (p *Pool) isOld(n *node, st *unix.Stat_t) bool {
+	if !mtime(st).Before(p.old) {
+		return false
+	}
+	return n.holds != unfinished || p.opt.All || ctime(st).Before(p.stale)
+}
+
+// remove removes one file if it is old, and returns its size in bytes.
+func (w *worker) remove(n *node, d dirent) (size int64, removed bool) {
+	err := d.stat(n.fd, &w.st)
+	if err == nil {
+		if w.st.Mode&unix.S_IFMT != unix.S_IFREG || !w.p.isOld(n, &w.st) {
+			return 0, false
+		}
+		if !w.p.opt.DryRun {
+			err = d.unlink(n.fd)
+		}
+	}
+	if err != nil {
+		if !vanished(err) {
+			w.fail(n, string(d.name), err)
+		}
+		return 0, false
+	}
+	if w.p.opt.Old != nil {
+		shown := n.path() + "/" + string(d.name)
+		w.p.tell.Lock()
+		w.p.opt.Old(shown)
+		w.p.tell.Unlock()
+	}
+	if size, ok := nameSize(d.name); ok {
+		return size, true
+	}
+	return w.st.Size, true
+}
+
+// descend opens the directory name in n and has it read.
+func (w *worker) descend(n *node, name string) {
+	dir, err := w.p.pin(n)
+	if err != nil {
+		if !vanished(err) {
+			w.fail(n, "", err)
+		}
+		return
+	}
+	child, err := w.openChild(n, dir, name)
+	if err != nil && !vanished(err) {
+		w.fail(n, name, err)
+	}
+	if child != nil {
+		w.p.mu.Lock()
+		n.refs++
+		w.p.open++
+		w.p.mu.Unlock()
+		w.p.push(piece{n: child})
+	}
+	w.p.unpin(n)
+}
+
+// openChild opens the directory name in n, which is open as dir.
+func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
+	fd, err := openat(dir, name, openDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := fstat(fd, &w.st); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	child := &node{
+		tree: n.tree, parent: n, name: name, dev: uint64(w.st.Dev), ino: w.st.Ino,
+		trash: n.trash || n.parent == nil && inTrash(name),
+		fd:    fd, refs: 1, pins: 1,
+	}
+	if isMessageDir(name) {
+		n.folder.Do(func() { n.isFolder, n.folderFail = hasMessageDirs(dir) })
+		switch {
+		case n.folderFail != nil:
+			unix.Close(fd)
+			return nil, n.folderFail
+		case n.isFolder && name == "tmp":
+			child.holds = unfinished
+		case n.isFolder:
+			child.holds = messages
+		}
+	}
+	return child, nil
+}
+
+// Home returns the path of the Maildir in a home directory. It is not cleaned:
+// where a link stands before a "..", that would be another directory.
+func Home(dir string) string { return strings.TrimRight(dir, "/") + "/Maildir" }

@@ -1,0 +1,273 @@
+// Package settings reads kowaza.conf: what an administrator used to set by
+// editing the variables at the top of a script. See kowaza.conf(5).
+//
+// A line is KEY=VALUE. Nothing is expanded: the file is data, never a program.
+package settings
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// File is where the settings are unless KOWAZA_CONF in the environment names
+// another file.
+const File = "/etc/kowaza.conf"
+
+// Settings holds a value for every key. A string that is empty was not set.
+type Settings struct {
+	VMDir        string // VMDIR: directory that holds the virtual users' homes; absolute, cleaned
+	VUser        string // VUSER: account that owns the virtual users
+	Days         int    // DAYS: age in whole days, see maildir.Cutoff
+	QMail        string // QMAIL: qmail's own directory; absolute, cleaned
+	Sendmail     string // SENDMAIL: the sendmail command; absolute
+	JMailTo      string // JMAIL_TO
+	JMailFrom    string // JMAIL_FROM
+	JMailCharset string // JMAIL_CHARSET: jis, sjis, euc or utf8
+	JMailCount   int    // JMAIL_COUNT: copies
+	MailtestExit int    // MAILTEST_EXIT: status, 0, 99, 100 or 111
+	QMailStop    string // QMAIL_STOP: command
+	QMailStart   string // QMAIL_START: command
+}
+
+// The bounds of numbers, the same for the option and the key. A hundred years
+// of days still fit into the arithmetic of every file system.
+const (
+	MaxDays  = 36500
+	MaxCount = 1000000
+)
+
+// Default returns the settings of an empty file.
+func Default() *Settings {
+	return &Settings{
+		Days:         21,
+		QMail:        "/var/qmail",
+		JMailTo:      "postmaster",
+		JMailCharset: "jis",
+		JMailCount:   1,
+		MailtestExit: 99,
+	}
+}
+
+// A key sets one field of Settings from the text of a value, or says what is
+// wrong with that text.
+type key struct {
+	name string
+	set  func(s *Settings, value string) error
+}
+
+var keys = []key{
+	{"VMDIR", func(s *Settings, v string) error { return directory(&s.VMDir, v) }},
+	{"VUSER", func(s *Settings, v string) error { s.VUser = v; return nil }},
+	{"DAYS", func(s *Settings, v string) error { return number(&s.Days, v, 0, MaxDays) }},
+	{"QMAIL", func(s *Settings, v string) error { return directory(&s.QMail, v) }},
+	{"SENDMAIL", func(s *Settings, v string) error { return directory(&s.Sendmail, v) }},
+	{"JMAIL_TO", func(s *Settings, v string) error { s.JMailTo = v; return nil }},
+	{"JMAIL_FROM", func(s *Settings, v string) error { s.JMailFrom = v; return nil }},
+	{"JMAIL_CHARSET", func(s *Settings, v string) error { return oneOf(&s.JMailCharset, v, "jis", "sjis", "euc", "utf8") }},
+	{"JMAIL_COUNT", func(s *Settings, v string) error { return number(&s.JMailCount, v, 1, MaxCount) }},
+	{"MAILTEST_EXIT", func(s *Settings, v string) error { return exitStatus(&s.MailtestExit, v) }},
+	{"QMAIL_STOP", func(s *Settings, v string) error { s.QMailStop = v; return nil }},
+	{"QMAIL_START", func(s *Settings, v string) error { s.QMailStart = v; return nil }},
+}
+
+func find(name string) *key {
+	for i := range keys {
+		if keys[i].name == name {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+// Keys returns the names of all keys, in the order of kowaza.conf(5).
+func Keys() []string {
+	var names []string
+	for _, k := range keys {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// Number reads s, which must be decimal digits only, at least min and at most
+// max: no sign, no blank, and 010 is ten.
+func Number(s string, min, max int) (int, error) {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, errors.New("not a number")
+		}
+	}
+	if s == "" {
+		return 0, errors.New("not a number")
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < min || n > max {
+		return 0, fmt.Errorf("not a number from %d to %d", min, max)
+	}
+	return n, nil
+}
+
+func number(field *int, v string, min, max int) error {
+	n, err := Number(v, min, max)
+	if err == nil {
+		*field = n
+	}
+	return err
+}
+
+func directory(field *string, v string) error {
+	if !path.IsAbs(v) {
+		return errors.New("not an absolute path")
+	}
+	*field = path.Clean(v)
+	return nil
+}
+
+func oneOf(field *string, v string, words ...string) error {
+	for _, w := range words {
+		if v == w {
+			*field = v
+			return nil
+		}
+	}
+	return errors.New("not one of " + strings.Join(words, ", "))
+}
+
+// exitStatus takes the statuses that mean something to qmail-local, see
+// qmail-command(8).
+func exitStatus(field *int, v string) error {
+	var word string
+	if err := oneOf(&word, v, "0", "99", "100", "111"); err != nil {
+		return err
+	}
+	return number(field, word, 0, 111)
+}
+
+// maxSize bounds the file: a settings file is a page, not a disk.
+const maxSize = 1 << 20
+
+// Read reads the file. With root set it must be a regular file owned by root
+// and writable by no one else, since what it says is done with root's rights.
+// Errors name the file, and the line where there is one; fs.ErrNotExist comes
+// through where there is no file.
+func Read(name string, root bool) (*Settings, error) {
+	// O_NONBLOCK: somebody's FIFO in the file's place must not hold up cron.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if root {
+		if err := trusted(info); err != nil {
+			return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+		}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxSize {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("too large for a settings file")}
+	}
+	return Parse(name, text)
+}
+
+func trusted(info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return errors.New("not a regular file")
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
+		return errors.New("not owned by root")
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return errors.New("writable by others than root")
+	}
+	return nil
+}
+
+// Parse reads the text of a settings file; name is for messages.
+func Parse(name string, text []byte) (*Settings, error) {
+	s := Default()
+	seen := make(map[string]string)
+	for i, line := range bytes.Split(text, []byte{'\n'}) {
+		fail := func(format string, a ...any) (*Settings, error) {
+			return nil, fmt.Errorf("%s:%d: %s", name, i+1, fmt.Sprintf(format, a...))
+		}
+		k, v, err := parseLine(string(line))
+		if err != nil {
+			return fail("%s", err)
+		}
+		if k == "" {
+			continue
+		}
+		key := find(k)
+		if key == nil {
+			return fail("%s: unknown key", k)
+		}
+		// Which of two was meant? A guess could remove mail.
+		if old, ok := seen[k]; ok && old != v {
+			return fail("%s: set before to another value", k)
+		}
+		seen[k] = v
+		if v == "" {
+			continue // as if it were not set
+		}
+		if err := key.set(s, v); err != nil {
+			return fail("%s: %s: %s", k, v, err)
+		}
+	}
+	return s, nil
+}
+
+const blank = " \t\r"
+
+// parseLine splits one line; an empty key means that it says nothing.
+func parseLine(line string) (key, value string, err error) {
+	line = strings.Trim(line, blank)
+	if line == "" || line[0] == '#' {
+		return "", "", nil
+	}
+	for i := 0; i < len(line); i++ {
+		if (line[i] < ' ' && line[i] != '\t') || line[i] == 0x7f {
+			return "", "", errors.New("control character")
+		}
+	}
+	key, value, ok := strings.Cut(line, "=")
+	if !ok {
+		return "", "", errors.New("not KEY=VALUE")
+	}
+	if key == "" || strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
+		return "", "", fmt.Errorf("%s: not the name of a key", key)
+	}
+	value = strings.TrimLeft(value, blank)
+	if value != "" && (value[0] == '"' || value[0] == '\'') {
+		inner, rest, ok := strings.Cut(value[1:], value[:1])
+		if !ok {
+			return "", "", errors.New("quotation mark without an end")
+		}
+		after := strings.TrimLeft(rest, blank)
+		if after != "" && (after[0] != '#' || after == rest) {
+			return "", "", errors.New("text after the closing quotation mark")
+		}
+		return key, inner, nil
+	}
+	// A # after a blank begins a comment, as in the shell.
+	for i := 0; i < len(value); i++ {
+		if value[i] == '#' && (i == 0 || strings.IndexByte(blank, value[i-1]) >= 0) {
+			value = value[:i]
+			break
+		}
+	}
+	return key, strings.TrimRight(value, blank), nil
+}

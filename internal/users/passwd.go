@@ -1,0 +1,174 @@
+// Package users finds out who has mail and where: login users in the password
+// database, virtual users in qmail's users/assign.
+//
+// The binary is static and has no libc to ask for LDAP or sssd users. It reads
+// /etc/passwd itself and asks getent(1), which has, for whom it does not find.
+package users
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Login is one entry of the password database, see passwd(5).
+type Login struct {
+	Name     string
+	UID, GID uint32
+	Home     string // as it stands there, not checked
+}
+
+// ErrUnknown says that the password database was asked and has no such user.
+// Any other error of a look-up means that nobody knows.
+var ErrUnknown = errors.New("no such user")
+
+// A Passwd looks up login users.
+type Passwd struct {
+	Root string // goes before /etc/passwd and getent; empty but in tests
+}
+
+// getentTime is how long getent may take: an LDAP server that is down must not
+// hold a cron job for ever.
+const getentTime = time.Minute
+
+// ValidName says what is wrong with a login name. These could be taken for an
+// option or a path, or break the line format of passwd(5).
+func ValidName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("empty user name")
+	case name[0] == '-':
+		return errors.New("user name begins with -")
+	}
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; c == ':' || c == '/' || c < ' ' || c == 0x7f {
+			return errors.New("malformed user name")
+		}
+	}
+	return nil
+}
+
+// ByName finds a login user. The error is ErrUnknown where there is none.
+func (p Passwd) ByName(name string) (*Login, error) {
+	if err := ValidName(name); err != nil {
+		return nil, err
+	}
+	return p.find(name, func(l *Login) bool { return l.Name == name })
+}
+
+// ByUID finds the first login user with that number. The error is ErrUnknown
+// where there is none.
+func (p Passwd) ByUID(uid uint32) (*Login, error) {
+	return p.find(strconv.FormatUint(uint64(uid), 10), func(l *Login) bool { return l.UID == uid })
+}
+
+func (p Passwd) find(key string, is func(*Login) bool) (*Login, error) {
+	l, err := p.inFile(is)
+	if l != nil || err != nil {
+		return l, err
+	}
+	l, err = p.getent(key)
+	if err != nil {
+		return nil, err
+	}
+	// getent takes digits for a uid, and a name service may fold case: only an
+	// answer to the question that was asked counts.
+	if !is(l) {
+		return nil, ErrUnknown
+	}
+	return l, nil
+}
+
+// inFile searches /etc/passwd; nil, nil where it has no such line or there is
+// no such file.
+func (p Passwd) inFile(is func(*Login) bool) (*Login, error) {
+	f, err := os.Open(p.Root + "/etc/passwd")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	for {
+		line, err := r.ReadString('\n')
+		if l, ok := parseLogin(strings.TrimSuffix(line, "\n")); ok && is(l) {
+			return l, nil
+		}
+		if err == io.EOF {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// getent asks getent(1) of the system. No getent means no other source.
+func (p Passwd) getent(key string) (*Login, error) {
+	for _, name := range []string{"/usr/bin/getent", "/bin/getent"} {
+		if _, err := os.Stat(p.Root + name); err != nil {
+			continue
+		}
+		return askGetent(p.Root+name, key)
+	}
+	return nil, ErrUnknown
+}
+
+func askGetent(command, key string) (*Login, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), getentTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command, "passwd", key)
+	cmd.Dir = "/"
+	cmd.WaitDelay = time.Second // a grandchild may hold the pipe
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("getent passwd %s: no answer within %v", key, getentTime)
+	case errors.As(err, &exit) && exit.ExitCode() == 2: // key not found, getent(1)
+		return nil, ErrUnknown
+	case err != nil:
+		return nil, fmt.Errorf("getent passwd %s: %w", key, err)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	l, ok := parseLogin(line)
+	if !ok {
+		return nil, fmt.Errorf("getent passwd %s: answer not understood", key)
+	}
+	return l, nil
+}
+
+// parseLogin reads a line of passwd(5): name:password:uid:gid:gecos:home:shell.
+// Lines of NIS (+name) and broken ones are nobody's.
+func parseLogin(line string) (*Login, bool) {
+	f := strings.Split(line, ":")
+	if len(f) < 7 || ValidName(f[0]) != nil || f[0][0] == '+' {
+		return nil, false
+	}
+	uid, err1 := strconv.ParseUint(f[2], 10, 32)
+	gid, err2 := strconv.ParseUint(f[3], 10, 32)
+	if err1 != nil || err2 != nil {
+		return nil, false
+	}
+	return &Login{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5]}, true
+}
+
+// AbsHome returns the home directory, which is of use only where it is an
+// absolute path.
+func (l *Login) AbsHome() (string, error) {
+	if !path.IsAbs(l.Home) {
+		return "", fmt.Errorf("home directory of %s is not an absolute path: %s", l.Name, l.Home)
+	}
+	return l.Home, nil
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"kowaza/applets"
+)
+
+// host is where the commands are that the scripts run: empty for the applets in
+// this test binary, else a directory with the originals, or with links to the
+// static binary.
+var host = os.Getenv("KOWAZA_HOST")
+
+func TestMain(m *testing.M) {
+	commands := make(map[string]func())
+	if host == "" {
+		run := func() { os.Exit(applets.Main(testEnv(), os.Args)) }
+		commands["kowaza"] = run
+		for _, a := range applets.All {
+			commands[a.Name] = run
+			commands[a.Name+".pl"] = run
+			commands[a.Name+".sh"] = run
+		}
+		commands["nosuch"] = run
+	} else {
+		dir, err := filepath.Abs(host)
+		if err != nil {
+			panic(err)
+		}
+		host = dir
+		os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	}
+	testscript.Main(m, commands)
+}
+
+// testEnv is the world as a script wants it to be.
+func testEnv() *applets.Env {
+	env := applets.System()
+	env.Root = os.Getenv("KOWAZA_TEST_ROOT")
+	if s := os.Getenv("KOWAZA_TEST_NOW"); s != "" {
+		now, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			panic(err)
+		}
+		env.Now = func() time.Time { return now }
+	}
+	return env
+}
+
+// TestScripts runs testdata/*.txtar against the applets, or against what
+// KOWAZA_HOST names: it proves that kowaza and the originals do the same.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("KOWAZA_TEST_ROOT", filepath.Join(env.WorkDir, "root"))
+			env.Setenv("HOST", host)
+			return nil
+		},
+		Condition: condition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":  cmdStatus,
+			"maildir": cmdMaildir,
+			"message": cmdMessage,
+		},
+	})
+}
+
+// condition knows [kowaza], what runs is ours; [testbinary], and it knows
+// KOWAZA_TEST_ROOT and KOWAZA_TEST_NOW; and [root].
+func condition(cond string) (bool, error) {
+	switch cond {
+	case "kowaza":
+		if host == "" {
+			return true, nil
+		}
+		_, err := os.Stat(filepath.Join(host, "kowaza"))
+		return err == nil, nil
+	case "testbinary":
+		return host == "", nil
+	case "root":
+		return os.Geteuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %s", cond)
+}
+
+// status N command [argument...]: runs the command, whose status must be N.
+func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N command [argument...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("status %d, want %d", got, want)
+	}
+}
+
+// maildir DIR...: makes Maildirs or folders.
+func cmdMaildir(ts *testscript.TestScript, neg bool, args []string) {
+	for _, dir := range args {
+		for _, sub := range []string{"cur", "new", "tmp"} {
+			ts.Check(os.MkdirAll(filepath.Join(ts.MkAbs(dir), sub), 0o755))
+		}
+	}
+}
+
+// message AGE FILE...: makes files that were last modified AGE ago, as 191h.
+func cmdMessage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: message AGE FILE...")
+	}
+	age, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	at := time.Now().Add(-age)
+	for _, name := range args[1:] {
+		file := ts.MkAbs(name)
+		ts.Check(os.WriteFile(file, []byte("Subject: test\n\ntext\n"), 0o644))
+		ts.Check(os.Chtimes(file, at, at))
+	}
+}

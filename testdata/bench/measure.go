@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A job is something that several programs can do.
+type job struct {
+	name     string
+	tree     tree
+	deletes  bool      // fresh data for every run
+	programs []program // the first is kowaza, the others are measured against it
+	slow     int       // runs of slow programs, where they are fewer than the others
+}
+
+// A program does a job on the Maildirs below a directory.
+type program struct {
+	name string
+	slow bool
+	argv func(dir string) []string
+}
+
+// sh is a program written as a shell line; $1 is the directory with the data.
+func sh(name, line string) program {
+	return program{name: name, argv: func(dir string) []string { return []string{"sh", "-c", line, name, dir} }}
+}
+
+func slow(p program) program {
+	p.slow = true
+	return p
+}
+
+func jobs(kowaza string) []job {
+	// One process for 20 users is a shell loop around rmoldmail: the time of the
+	// loop counts.
+	each := `for d in "$1"/u*; do ` + kowaza + ` rmoldmail 7 "$d"; done`
+	one := kowaza + ` rmoldmail 7 "$1"/u0`
+	find := sh("find -delete", `find "$1"/u*/Maildir/ -type f -mtime +7 -delete`)
+	page := sh("find -exec rm", `for d in "$1"/u*; do find "$d/Maildir/" -type f -mtime +7 -exec rm -f '{}' ';'; done`)
+	return []job{
+		{
+			name: "20 users x 1000 messages, 45 % old", deletes: true, slow: 2,
+			tree:     tree{users: 20, messages: 1000, size: 2048, old: 45, oldDays: 100},
+			programs: []program{sh("kowaza", each), find, slow(page)},
+		},
+		{
+			name: "one Maildir, 100000 messages, 1 % old", deletes: true,
+			tree:     tree{users: 1, messages: 100000, size: 2048, old: 1, oldDays: 100},
+			programs: []program{sh("kowaza", one), find},
+		},
+		{
+			name: "nothing old, 1000000 messages", slow: 3,
+			tree:     tree{users: 1, messages: 1000000, size: 0, old: 0, oldDays: 100},
+			programs: []program{sh("kowaza", one), find},
+		},
+	}
+}
+
+// A run is what one run of a program took.
+type run struct {
+	wall, cpu time.Duration
+	memory    int64 // peak, in kB
+}
+
+func measure(kowaza, dir string, runs int, only string) error {
+	kowaza, err := filepath.Abs(kowaza)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-40s %-16s %10s %10s %8s %9s\n", "job", "program", "median", "cpu", "ratio", "memory")
+	for _, j := range jobs(kowaza) {
+		if !strings.HasPrefix(j.name, only) {
+			continue
+		}
+		if err := j.measure(dir, runs); err != nil {
+			return fmt.Errorf("%s: %w", j.name, err)
+		}
+	}
+	return measureStart(kowaza, runs)
+}
+
+func (j job) measure(dir string, runs int) error {
+	data := filepath.Join(dir, "data")
+	results := make([][]run, len(j.programs))
+	defer os.RemoveAll(data)
+	fresh := false
+	for r := range runs {
+		for i, p := range j.programs {
+			if p.slow && r >= j.slow {
+				continue
+			}
+			if !fresh || j.deletes {
+				if err := os.RemoveAll(data); err != nil {
+					return err
+				}
+				if err := j.tree.make(data); err != nil {
+					return err
+				}
+				syscall.Sync() // the writing of the data is no part of the run
+				fresh = true
+			}
+			res, err := timed(p.argv(data))
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			results[i] = append(results[i], res)
+		}
+	}
+	base := medianOf(results[0], func(r run) int64 { return int64(r.wall) })
+	for i, p := range j.programs {
+		wall := medianOf(results[i], func(r run) int64 { return int64(r.wall) })
+		cpu := medianOf(results[i], func(r run) int64 { return int64(r.cpu) })
+		memory := medianOf(results[i], func(r run) int64 { return r.memory })
+		fmt.Printf("%-40s %-16s %8.1fms %8.1fms %8.2f %6.1f MB\n", j.name, p.name,
+			ms(wall), ms(cpu), float64(wall)/float64(base), float64(memory)/1024)
+	}
+	return nil
+}
+
+func ms(ns int64) float64 { return float64(ns) / 1e6 }
+
+// measureStart measures what a program costs that does nothing.
+func measureStart(kowaza string, runs int) error {
+	var all []run
+	for range 20 * runs {
+		r, err := timed([]string{kowaza, "rmoldmail", "--version"})
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	fmt.Printf("%-40s %-16s %8.1fms %8.1fms %8s %6.1f MB\n", "start (rmoldmail --version)", "kowaza",
+		ms(medianOf(all, func(r run) int64 { return int64(r.wall) })),
+		ms(medianOf(all, func(r run) int64 { return int64(r.cpu) })), "",
+		float64(medianOf(all, func(r run) int64 { return r.memory }))/1024)
+	return nil
+}
+
+// timed runs a program to its end, with all its children.
+func timed(argv []string) (run, error) {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stderr = os.Stderr
+	begin := time.Now()
+	err := cmd.Run()
+	wall := time.Since(begin)
+	if err != nil {
+		return run{}, err
+	}
+	st := cmd.ProcessState
+	return run{wall, st.UserTime() + st.SystemTime(), st.SysUsage().(*syscall.Rusage).Maxrss}, nil
+}
+
+func medianOf(runs []run, of func(run) int64) int64 {
+	if len(runs) == 0 {
+		return 0
+	}
+	v := make([]int64, len(runs))
+	for i, r := range runs {
+		v[i] = of(r)
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
