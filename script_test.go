@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,8 @@ func TestScripts(t *testing.T) {
 			"status":  cmdStatus,
 			"maildir": cmdMaildir,
 			"message": cmdMessage,
+			"conf":    cmdConf,
+			"touchat": cmdTouchAt,
 		},
 	})
 }
@@ -133,6 +136,30 @@ func cmdMessage(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args[1:] {
 		file := ts.MkAbs(name)
 		ts.Check(os.WriteFile(file, []byte("Subject: test\n\ntext\n"), 0o644))
+		ts.Check(os.Chtimes(file, at, at))
+	}
+}
+
+// conf FILE LINE...: writes a settings file that root may trust.
+func cmdConf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: conf FILE LINE...")
+	}
+	text := strings.Join(append(args[1:], ""), "\n")
+	ts.Check(os.WriteFile(args[0], []byte(text), 0o644))
+	ts.Check(os.Chmod(args[0], 0o644))
+}
+
+// touchat TIME FILE...: makes files that were last modified at that time.
+func cmdTouchAt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: touchat TIME FILE...")
+	}
+	at, err := time.Parse(time.RFC3339Nano, args[0])
+	ts.Check(err)
+	for _, name := range args[1:] {
+		file := ts.MkAbs(name)
+		ts.Check(os.WriteFile(file, nil, 0o644))
 		ts.Check(os.Chtimes(file, at, at))
 	}
 }

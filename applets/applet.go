@@ -188,7 +188,7 @@ func dieBy(sig syscall.Signal) {
 func describe(err error) string {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
-		return pe.Path + ": " + pe.Err.Error()
+		return strings.Replace(err.Error(), pe.Error(), pe.Path+": "+pe.Err.Error(), 1)
 	}
 	return err.Error()
 }

@@ -17,7 +17,7 @@ import (
 
 var rmoldmail = &Applet{
 	Name: "rmoldmail",
-	Help: `usage: rmoldmail [-ahnv] [-j N] HOW_DAYS_OLD [OWNER] | -V HOW_DAYS_OLD OWNER
+	Help: `usage: rmoldmail [-ahnVv] [-j N] HOW_DAYS_OLD [OWNER]
 Remove messages more than HOW_DAYS_OLD days old from a Maildir.
 
 OWNER is a login name, a directory that holds a Maildir, or with -V a virtual

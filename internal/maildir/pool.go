@@ -141,7 +141,11 @@ func (p *Pool) take() (t *Target, w piece, ok bool) {
 		switch {
 		case len(p.stack) > 0:
 			p.busy++
-			return nil, p.pop(), true
+			w = p.pop()
+			if len(p.stack) > 0 {
+				p.more.Signal()
+			}
+			return nil, w, true
 		case !p.ended && !p.asking && !p.stop.Load():
 			p.asking = true
 			p.mu.Unlock()
@@ -180,14 +184,6 @@ func (p *Pool) pop() piece {
 		p.stack = p.stack[:len(p.stack)-1]
 	}
 	return w
-}
-
-// push adds a piece, which takes over a reference to its node.
-func (p *Pool) push(w piece) {
-	p.mu.Lock()
-	p.stack = append(p.stack, w)
-	p.mu.Unlock()
-	p.more.Signal()
 }
 
 // A tree is a Maildir being cleaned.
@@ -410,7 +406,7 @@ func (w *worker) release(n *node) {
 		return
 	}
 	tr := root.tree
-	if tr.quotaCount > 0 {
+	if tr.quotaCount > 0 && !w.p.opt.DryRun {
 		err := w.id.become(tr.uid, tr.gid)
 		if err == nil {
 			err = book(root.fd, tr.quotaBytes, tr.quotaCount)
@@ -452,7 +448,8 @@ func (w *worker) begin(t *Target) {
 		w.done(t, Stats{})
 		return
 	}
-	w.p.push(piece{n: n})
+	w.read(n)
+	w.release(n)
 }
 
 // enter opens the Maildir with its owner's rights and makes sure that it is
@@ -490,31 +487,41 @@ func (w *worker) enter(t *Target) (*node, error) {
 	return &node{tree: &tree{t: t, uid: loc.uid, gid: loc.gid}, fd: fd, refs: 1, pins: 1}, nil
 }
 
-// read reads the next part of a directory, lets another worker read on, and
-// works on what it got.
+// read reads a directory on and works on what it gets. Where there is probably
+// more it lets another worker read that.
 func (w *worker) read(n *node) {
-	size, err := getdents(n.fd, w.buf)
-	if err != nil && !vanished(err) {
-		w.fail(n, "", err)
+	for {
+		size, err := getdents(n.fd, w.buf)
+		if err != nil && !vanished(err) {
+			w.fail(n, "", err)
+		}
+		if err != nil || size == 0 {
+			w.p.unpin(n)
+			return
+		}
+		// The kernel stops where the next name does not fit.
+		full := size > len(w.buf)-direntMax
+		if full {
+			w.p.mu.Lock()
+			n.refs++
+			n.pins++
+			w.p.stack = append(w.p.stack, piece{n: n})
+			w.p.mu.Unlock()
+			w.p.more.Signal()
+		}
+		w.subdirs = w.subdirs[:0]
+		s, quota := w.batch(n, w.buf[:size])
+		w.p.add(n, s, quota, w.subdirs)
+		if full {
+			w.p.unpin(n)
+			return
+		}
 	}
-	if err != nil || size == 0 {
-		w.p.unpin(n)
-		return
-	}
-	w.p.mu.Lock()
-	n.refs++
-	n.pins++ // the piece keeps the one that this read had
-	w.p.mu.Unlock()
-	w.p.push(piece{n: n})
-
-	w.subdirs = w.subdirs[:0]
-	s, quota := w.batch(n, w.buf[:size])
-	w.p.unpin(n)
-	w.p.add(n, s, quota, w.subdirs)
 }
 
 // add books a batch, and puts the directories that it met beneath the read of
-// n that is due: a directory can be closed only after it was read to its end.
+// n that may be due: a directory can be closed only after it was read to its
+// end.
 func (p *Pool) add(n *node, s, quota Stats, subdirs []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -646,9 +653,12 @@ func (w *worker) descend(n *node, name string) {
 		n.refs++
 		w.p.open++
 		w.p.mu.Unlock()
-		w.p.push(piece{n: child})
 	}
 	w.p.unpin(n)
+	if child != nil {
+		w.read(child)
+		w.release(child)
+	}
 }
 
 // openChild opens the directory name in n, which is open as dir.

@@ -26,7 +26,10 @@ type dirent struct {
 	name []byte // in the buffer, and there followed by a NUL
 }
 
-const direntName = 19 // offset of d_name in struct linux_dirent64
+const (
+	direntName = 19                       // offset of d_name in struct linux_dirent64
+	direntMax  = direntName + 255 + 1 + 8 // longest, with its padding
+)
 
 // nextDirent takes the first dirent off buf.
 func nextDirent(buf []byte) (d dirent, rest []byte) {
