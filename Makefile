@@ -29,7 +29,7 @@ lint:
 	$(GO) vet ./... ./testdata/bench ./testdata/real
 	$(GO) run $(STATICCHECK) ./... ./testdata/bench ./testdata/real
 	shellcheck install.sh .ci/run .ci/test .ci/test-deps testdata/*.sh testdata/originals/*
-	mandoc -Tlint man/*.[1-8]
+	mandoc -Tlint -Wwarning man/*.[1-8]
 
 # Data of a million files below build/: run it where there is room for it.
 bench: build

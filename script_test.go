@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,5 +163,93 @@ func cmdTouchAt(ts *testscript.TestScript, neg bool, args []string) {
 		file := ts.MkAbs(name)
 		ts.Check(os.WriteFile(file, nil, 0o644))
 		ts.Check(os.Chtimes(file, at, at))
+	}
+}
+
+// TestSignals proves that a signal stops rmoldmail after the message at hand:
+// it ends by that signal, says so, and the quota file has exactly what is gone.
+func TestSignals(t *testing.T) {
+	if ours, _ := condition("kowaza"); !ours {
+		t.Skip("SKIP the original ends at once")
+	}
+	const messages = 20000
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		for try := 1; ; try++ {
+			home, left := manyOld(t, messages)
+			var stderr bytes.Buffer
+			cmd := exec.Command("rmoldmail", "-j", "1", "10", home)
+			cmd.Stderr = &stderr
+			check(t, cmd.Start())
+			for deadline := time.Now().Add(10 * time.Second); left() == messages && time.Now().Before(deadline); {
+			}
+			check(t, cmd.Process.Signal(sig))
+			err := cmd.Wait()
+			gone := messages - left()
+			if gone == messages && err == nil && try < 5 {
+				continue // it was faster than the signal
+			}
+			st, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			if !st.Signaled() || st.Signal() != sig {
+				t.Errorf("%v: ended with %v", sig, err)
+			}
+			if want := fmt.Sprintf("rmoldmail: stopped by %v, %d messages removed\n", sig, gone); stderr.String() != want {
+				t.Errorf("%v: %q; want %q", sig, stderr.String(), want)
+			}
+			quota, err := os.ReadFile(filepath.Join(home, "Maildir/maildirsize"))
+			check(t, err)
+			if want := fmt.Sprintf("0S,0C\n-%d -%d\n", 10*gone, gone); string(quota) != want {
+				t.Errorf("%v: maildirsize %q; want %q", sig, quota, want)
+			}
+			break
+		}
+	}
+}
+
+// TestIgnoredSignal proves that what nohup has ignored stays ignored.
+func TestIgnoredSignal(t *testing.T) {
+	if ours, _ := condition("kowaza"); !ours {
+		t.Skip("SKIP only kowaza catches signals")
+	}
+	const messages = 5000
+	home, left := manyOld(t, messages)
+	cmd := exec.Command("sh", "-c", `trap "" HUP; exec rmoldmail -j 1 10 "$1"`, "sh", home)
+	check(t, cmd.Start())
+	for range 100 {
+		cmd.Process.Signal(syscall.SIGHUP)
+		time.Sleep(time.Millisecond)
+	}
+	check(t, cmd.Wait())
+	if left() != 0 {
+		t.Errorf("%d messages left", left())
+	}
+}
+
+// manyOld makes a Maildir with n old messages of 10 bytes by their names, and
+// a quota file. left counts those that are still there.
+func manyOld(t *testing.T, n int) (home string, left func() int) {
+	home = t.TempDir()
+	dir := filepath.Join(home, "Maildir")
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		check(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
+	}
+	for i := range n {
+		file := fmt.Sprintf("%s/cur/%d,S=10:2,", dir, i)
+		f, err := os.Create(file)
+		check(t, err)
+		f.Close()
+		check(t, os.Chtimes(file, time.Unix(1, 0), time.Unix(1, 0)))
+	}
+	check(t, os.WriteFile(dir+"/maildirsize", []byte("0S,0C\n"), 0o644))
+	return home, func() int {
+		names, err := os.ReadDir(dir + "/cur")
+		check(t, err)
+		return len(names)
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

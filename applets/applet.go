@@ -244,6 +244,9 @@ func (env *Env) WarnedAll(place string) {
 	}
 }
 
+// seen is called with every set of options; a test compares them with the help.
+var seen = func(*getopt.Set) {}
+
 // Parse reads the options of argv into set and returns the operands, of which
 // there must be at least min and at most max. It adds --help, its letter -h
 // and --version, and answers them itself.
@@ -251,6 +254,7 @@ func (env *Env) Parse(set *getopt.Set, argv []string, min, max int) ([]string, e
 	var help, version bool
 	set.FlagLong(&help, "help", 'h')
 	set.FlagLong(&version, "version", 0)
+	seen(set)
 	err := set.Getopt(argv, func(getopt.Option) bool { return !help && !version })
 	switch {
 	case err != nil:

@@ -23,11 +23,11 @@ Remove messages more than HOW_DAYS_OLD days old from a Maildir.
 OWNER is a login name, a directory that holds a Maildir, or with -V a virtual
 user; without OWNER it is your own Maildir.
 
-  -a, --all-files   remove every old file, as find -type f did, not only messages
+  -a, --all-files   remove every old file as find -type f did, not only messages
   -h, --help        show this help
   -j, --jobs N      work on N things at once
   -n, --dry-run     print what would go, remove nothing
-  -V, --virtual     OWNER is a virtual user: VMDIR/OWNER, or users/assign's =OWNER
+  -V, --virtual     OWNER is a virtual user: VMDIR/OWNER, or one of users/assign
   -v, --verbose     say what was done
       --version     print the version
 

@@ -1,0 +1,268 @@
+package applets
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pborman/getopt/v2"
+)
+
+// TestEscape proves that nothing a terminal obeys comes through, that ordinary
+// text does, and that different strings stay different.
+func TestEscape(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain text":         "plain text",
+		"日本語":                "日本語",
+		"a\nb\tc\r":          `a\012b\011c\015`,
+		"\x1b[2J\x00\x7f":    `\033[2J\000\177`,
+		"\u0080\u009b\u00a0": `\302\200\302\233` + "\u00a0",
+		"\xff\xc3":           `\377\303`,
+		"\xe3\x81":           `\343\201`,
+		`a\b`:                `a\\b`,
+		`\033`:               `\\033`,
+		"\ufffd":             "\ufffd",
+		"":                   "",
+	} {
+		if got := Escape(in); got != want {
+			t.Errorf("Escape(%q) = %q; want %q", in, got, want)
+		}
+	}
+}
+
+// FuzzEscape proves the same for any string: no control byte comes out, what
+// comes out is UTF-8, and it can be read back.
+func FuzzEscape(f *testing.F) {
+	f.Add("a\\\n\x80\u0085\xf0\x90")
+	octal := regexp.MustCompile(`\\(\\|[0-3][0-7]{2})`)
+	f.Fuzz(func(t *testing.T, in string) {
+		out := Escape(in)
+		for _, r := range out {
+			if r < ' ' || r >= 0x7f && r < 0xa0 {
+				t.Fatalf("Escape(%q) = %q", in, out)
+			}
+		}
+		back := octal.ReplaceAllStringFunc(out, func(s string) string {
+			if s == `\\` {
+				return `\`
+			}
+			return string([]byte{s[1]<<6 | (s[2]&7)<<3 | s[3]&7})
+		})
+		if back != in {
+			t.Fatalf("Escape(%q) = %q reads back as %q", in, out, back)
+		}
+	})
+}
+
+var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w), |    )--([a-z0-9-]+)( [A-Z]+)?  `)
+
+// helpOptions returns the options that a help text lists, as "-n, --dry-run".
+func helpOptions(help string) []string {
+	var options []string
+	for _, m := range optionLine.FindAllStringSubmatch(help, -1) {
+		options = append(options, optionName(m[1], m[2]))
+	}
+	slices.Sort(options)
+	return options
+}
+
+func optionName(short, long string) string {
+	if short == "" {
+		return "--" + long
+	}
+	return "-" + short + ", --" + long
+}
+
+// declaredOptions runs the applet until it reads its options, and returns what
+// getopt knows.
+func declaredOptions(t *testing.T, a *Applet) []string {
+	var options []string
+	seen = func(set *getopt.Set) {
+		set.VisitAll(func(o getopt.Option) {
+			options = append(options, optionName(strings.Trim(o.ShortName(), "-"), o.LongName()))
+		})
+	}
+	defer func() { seen = func(*getopt.Set) {} }()
+	run(t, time.Now(), a.Name, "--version")
+	slices.Sort(options)
+	return options
+}
+
+var manOption = regexp.MustCompile(`(?m)^\.It Fl (\w) (?:Ar \w+ )?, Fl -([a-z0-9-]+)|^\.It Fl -([a-z0-9-]+)`)
+
+// manPage returns the text of an applet's man page.
+func manPage(t *testing.T, a *Applet) string {
+	for _, section := range []string{"1", "8"} {
+		if text, err := os.ReadFile("../man/" + a.Name + "." + section); err == nil {
+			return string(text)
+		}
+	}
+	t.Errorf("%s has no man page", a.Name)
+	return ""
+}
+
+// TestOptionsDocumented proves that help, getopt and man page name the same
+// options, for every applet.
+func TestOptionsDocumented(t *testing.T) {
+	for _, a := range append(slices.Clone(All), kowaza) {
+		declared := declaredOptions(t, a)
+		if len(declared) < 2 {
+			t.Errorf("%s: getopt knows only %q", a.Name, declared)
+		}
+		if help := helpOptions(a.Help); !slices.Equal(help, declared) {
+			t.Errorf("%s: help lists %q\ngetopt knows %q", a.Name, help, declared)
+		}
+		var man []string
+		for _, m := range manOption.FindAllStringSubmatch(manPage(t, a), -1) {
+			man = append(man, optionName(m[1], m[2]+m[3]))
+		}
+		slices.Sort(man)
+		if !slices.Equal(man, declared) {
+			t.Errorf("%s: man page lists %q\ngetopt knows %q", a.Name, man, declared)
+		}
+	}
+}
+
+// TestHelpShape proves that every help has the usage line, what the applet
+// does, and lines that fit a terminal.
+func TestHelpShape(t *testing.T) {
+	for _, a := range append(slices.Clone(All), kowaza) {
+		lines := strings.Split(a.Help, "\n")
+		if !strings.HasPrefix(lines[0], "usage: "+a.Name+" ") || !strings.HasSuffix(lines[1], ".") || lines[2] != "" {
+			t.Errorf("%s: help begins %q", a.Name, lines[:3])
+		}
+		if lines[len(lines)-1] != "" {
+			t.Errorf("%s: help ends without a newline", a.Name)
+		}
+		for _, line := range lines {
+			if len(line) > 80 {
+				t.Errorf("%s: %d columns: %s", a.Name, len(line), line)
+			}
+		}
+	}
+}
+
+// TestWarnLike proves that 20 like messages about one place are printed, the
+// rest counted, and that other places and other causes count by themselves.
+func TestWarnLike(t *testing.T) {
+	var errs bytes.Buffer
+	env := &Env{Stderr: &errs, applet: rmoldmail}
+	for range 25 {
+		env.WarnLike("/a", "/a/x", syscall.EACCES)
+		env.WarnLike("/b", "/b/x", syscall.EIO)
+	}
+	env.WarnLike("/a", "/a/y", syscall.EIO)
+	env.WarnedAll("/a")
+	env.WarnedAll("/b")
+	env.WarnedAll("/a")
+	for line, want := range map[string]int{
+		"rmoldmail: /a/x: permission denied\n":                20,
+		"rmoldmail: /b/x: input/output error\n":               20,
+		"rmoldmail: /a/y: input/output error\n":               1,
+		"rmoldmail: /a: permission denied: ... and 5 more\n":  1,
+		"rmoldmail: /b: input/output error: ... and 5 more\n": 1,
+	} {
+		if got := strings.Count(errs.String(), line); got != want {
+			t.Errorf("%q %d times, want %d", line, got, want)
+		}
+	}
+	if len(env.said) != 0 {
+		t.Errorf("%d places are still remembered", len(env.said))
+	}
+}
+
+// oneWrite fails where a line comes in pieces.
+type oneWrite struct{ t *testing.T }
+
+func (w oneWrite) Write(p []byte) (int, error) {
+	if !bytes.HasSuffix(p, []byte("\n")) || bytes.Count(p, []byte("\n")) != 1 {
+		w.t.Errorf("not one line: %q", p)
+	}
+	return len(p), nil
+}
+
+// TestMessagesAreLines proves that each message is one write of one line,
+// whatever a name holds.
+func TestMessagesAreLines(t *testing.T) {
+	env := &Env{Stderr: oneWrite{t}, Getenv: func(string) string { return "" }, Now: time.Now, Stdout: &bytes.Buffer{}}
+	if status := Main(env, []string{"rmoldmail", "7", "/nonexistent\nx"}); status != 1 {
+		t.Errorf("status %d", status)
+	}
+	env = &Env{Stderr: oneWrite{t}, Getenv: func(string) string { return "" }, Now: time.Now, Stdout: &bytes.Buffer{}}
+	if status := Main(env, []string{"rmoldmail", "7\n8"}); status != 2 {
+		t.Errorf("status %d", status)
+	}
+}
+
+// shortWriter is a disk with room for n bytes.
+type shortWriter struct{ n int }
+
+func (w *shortWriter) Write(p []byte) (int, error) {
+	if len(p) > w.n {
+		n := w.n
+		w.n = 0
+		return n, syscall.ENOSPC
+	}
+	w.n -= len(p)
+	return len(p), nil
+}
+
+// TestOutputFull proves that a disk that fills up anywhere in the output is an
+// error, said once.
+func TestOutputFull(t *testing.T) {
+	for _, room := range []int{0, 1, 100, 16 << 10, 100 << 10} {
+		var errs bytes.Buffer
+		env := &Env{Stdout: &shortWriter{room}, Stderr: &errs}
+		a := &Applet{Name: "test", Run: func(env *Env, argv []string) error {
+			for range 10000 {
+				if _, err := env.Stdout.Write([]byte("a line of thirty-two characters\n")); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+		All = append(All, a)
+		status := Main(env, []string{"test"})
+		All = All[:len(All)-1]
+		if want := "test: standard output: no space left on device\n"; status != 1 || errs.String() != want {
+			t.Errorf("room for %d: status %d, %q", room, status, errs.String())
+		}
+	}
+}
+
+// TestFailStatus proves that an applet's own failure status holds for errors
+// and for usage errors, that Exit is silent, and that an error names no system
+// call.
+func TestFailStatus(t *testing.T) {
+	for _, test := range []struct {
+		fail   int
+		err    error
+		status int
+		stderr string
+	}{
+		{0, nil, 0, ""},
+		{0, errors.New("broken"), 1, "test: broken\n"},
+		{111, errors.New("broken"), 111, "test: broken\n"},
+		{0, Usagef("wrong"), 2, "test: wrong\nusage: test\n"},
+		{111, Usagef("wrong"), 111, "test: wrong\nusage: test\n"},
+		{111, Exit(99), 99, ""},
+		{0, ErrReported, 1, ""},
+		{0, &os.PathError{Op: "open", Path: "/x", Err: syscall.EIO}, 1, "test: /x: input/output error\n"},
+	} {
+		var errs bytes.Buffer
+		env := &Env{Stdout: &bytes.Buffer{}, Stderr: &errs}
+		a := &Applet{Name: "test", Help: "usage: test\n", Fail: test.fail, Run: func(*Env, []string) error { return test.err }}
+		All = append(All, a)
+		status := Main(env, []string{"/usr/local/bin/test.pl"})
+		All = All[:len(All)-1]
+		if status != test.status || errs.String() != test.stderr {
+			t.Errorf("%v with Fail %d: status %d, %q", test.err, test.fail, status, errs.String())
+		}
+	}
+}

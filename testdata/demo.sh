@@ -1,0 +1,75 @@
+#!/bin/sh
+# demo: every applet at work on a scratch tree below build/demo, before and
+# after. It needs only Go and touches nothing outside.
+set -eu
+cd "$(dirname "$0")/.."
+
+demo=build/demo
+rm -rf "$demo"
+mkdir -p "$demo/bin"
+cp kowaza "$demo/bin/kowaza"
+for name in $(./kowaza --list); do
+	ln -s kowaza "$demo/bin/$name"
+done
+${GO:-go} build -o build/bench ./testdata/bench
+PATH=$PWD/$demo/bin:$PATH
+KOWAZA_CONF=$PWD/$demo/kowaza.conf
+export PATH KOWAZA_CONF
+: >"$KOWAZA_CONF"
+
+top=$PWD/$demo
+bold=''
+plain=''
+if [ -t 1 ]; then
+	bold=$(printf '\033[1m') plain=$(printf '\033[0m')
+fi
+
+# step NAME TEXT: the heading of an applet's part.
+step() {
+	printf '\n%s%s%s  %s\n\n' "$bold" "$1" "$plain" "$2"
+}
+
+# show LINE: a shell line as one would type it, and what it prints. ~demo is
+# the directory below build/.
+show() {
+	printf '  $ %s\n' "$1"
+	line=$(printf '%s\n' "$1" | sed "s#~demo#'$top'#g")
+	status=0
+	sh -c "$line" >"$top/out" 2>&1 || status=$?
+	sed "s#$top#~demo#g; s/^/  /" "$top/out"
+	[ "$status" -eq 0 ] || printf '  (status %d)\n' "$status"
+}
+
+# count DIR: messages in each folder of the Maildir, old and young.
+count() {
+	find "$1" -type d -name cur | sort | while read -r cur; do
+		box=${cur%/cur}
+		name=${box#"$1"}
+		name=${name#/}
+		all=$(find "$box/cur" "$box/new" -type f | wc -l)
+		old=$(find "$box/cur" "$box/new" -type f -mtime +10 | wc -l)
+		printf '  %-14s %5d messages, %5d of them more than 10 days old\n' "${name:-INBOX}" "$all" "$old"
+	done
+}
+
+step rmoldmail "for the script around find(1): old mail leaves a Maildir"
+home=$PWD/$demo/home/hoge
+build/bench tree -messages 2000 -folders .Sent,.Archive.2019,.Trash "$demo/home"
+mv "$demo/home/u0" "$home"
+printf '4000000S,4000C\n4096000 2000\n' >"$home/Maildir/maildirsize"
+touch -d '100 days ago' "$home/Maildir/maildirsize" "$home/Maildir/dovecot-uidlist" \
+	"$home/Maildir/subscriptions"
+echo '  before'
+count "$home/Maildir"
+echo
+show 'rmoldmail -n 10 ~demo/home/hoge | wc -l'
+show 'rmoldmail 10 ~demo/home/hoge'
+echo
+echo '  after: nothing was printed, since nothing failed'
+count "$home/Maildir"
+echo
+show 'rmoldmail -v 10 ~demo/home/hoge'
+show 'tail -n 2 ~demo/home/hoge/Maildir/maildirsize'
+echo "  the server's own files, as old as the mail, are still there"
+show 'ls ~demo/home/hoge/Maildir'
+show 'rmoldmail 10 ~demo/home/nobody'
