@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -29,7 +30,7 @@ type program struct {
 
 // sh is a program written as a shell line; $1 is the directory with the data.
 func sh(name, line string) program {
-	return program{name: name, argv: func(dir string) []string { return []string{"sh", "-c", line, name, dir} }}
+	return program{name: name, argv: func(dir string) []string { return []string{"sh", "-ec", line, name, dir} }}
 }
 
 func slow(p program) program {
@@ -74,39 +75,71 @@ func measure(kowaza, dir string, runs int, only string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-40s %-16s %10s %10s %8s %9s\n", "job", "program", "median", "cpu", "ratio", "memory")
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	if _, err := os.Stat(timeCommand); err != nil {
+		return fmt.Errorf("%w: make test-deps installs it", err)
+	}
+	var chosen []job
 	for _, j := range jobs(kowaza) {
-		if !strings.HasPrefix(j.name, only) {
-			continue
+		if strings.HasPrefix(j.name, only) {
+			chosen = append(chosen, j)
 		}
-		if err := j.measure(dir, runs); err != nil {
+	}
+	// All data is made before anything is removed: for minutes after a removal
+	// ext4 is slow to make files, since it avoids inodes that were just freed.
+	defer os.RemoveAll(dir)
+	for i, j := range chosen {
+		fmt.Fprintf(os.Stderr, "making data: %s\n", j.name)
+		if err := j.prepare(filepath.Join(dir, strconv.Itoa(i)), runs); err != nil {
+			return err
+		}
+	}
+	syscall.Sync()
+	fmt.Printf("%-40s %-16s %10s %10s %8s %9s\n", "job", "program", "median", "cpu", "ratio", "memory")
+	for i, j := range chosen {
+		if err := j.measure(filepath.Join(dir, strconv.Itoa(i)), runs); err != nil {
 			return fmt.Errorf("%s: %w", j.name, err)
 		}
 	}
 	return measureStart(kowaza, runs)
 }
 
+// data returns where a program's data for a run is: everybody's is the same
+// where nothing is removed.
+func (j job) data(dir string, run, program int) string {
+	if !j.deletes {
+		run, program = 0, 0
+	}
+	return filepath.Join(dir, fmt.Sprintf("%d-%d", run, program))
+}
+
+// prepare makes the data of all runs.
+func (j job) prepare(dir string, runs int) error {
+	for r := range runs {
+		for i, p := range j.programs {
+			data := j.data(dir, r, i)
+			if _, err := os.Stat(data); err == nil || p.slow && r >= j.slow {
+				continue
+			}
+			if err := j.tree.make(data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// measure runs the programs in turn.
 func (j job) measure(dir string, runs int) error {
-	data := filepath.Join(dir, "data")
 	results := make([][]run, len(j.programs))
-	defer os.RemoveAll(data)
-	fresh := false
 	for r := range runs {
 		for i, p := range j.programs {
 			if p.slow && r >= j.slow {
 				continue
 			}
-			if !fresh || j.deletes {
-				if err := os.RemoveAll(data); err != nil {
-					return err
-				}
-				if err := j.tree.make(data); err != nil {
-					return err
-				}
-				syscall.Sync() // the writing of the data is no part of the run
-				fresh = true
-			}
-			res, err := timed(p.argv(data))
+			res, err := timed(p.argv(j.data(dir, r, i)))
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
@@ -143,18 +176,32 @@ func measureStart(kowaza string, runs int) error {
 	return nil
 }
 
+// timeCommand runs a program and tells its peak memory. A child of this process
+// would have this process's own memory as its peak, since it begins as a copy.
+const timeCommand = "/usr/bin/time"
+
 // timed runs a program to its end, with all its children.
 func timed(argv []string) (run, error) {
-	cmd := exec.Command(argv[0], argv[1:]...)
+	f, err := os.CreateTemp("", "bench")
+	if err != nil {
+		return run{}, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	cmd := exec.Command(timeCommand, append([]string{"-f", "%M", "-o", f.Name()}, argv...)...)
 	cmd.Stderr = os.Stderr
 	begin := time.Now()
-	err := cmd.Run()
+	err = cmd.Run()
 	wall := time.Since(begin)
 	if err != nil {
 		return run{}, err
 	}
+	var memory int64
+	if _, err := fmt.Fscan(f, &memory); err != nil {
+		return run{}, err
+	}
 	st := cmd.ProcessState
-	return run{wall, st.UserTime() + st.SystemTime(), st.SysUsage().(*syscall.Rusage).Maxrss}, nil
+	return run{wall, st.UserTime() + st.SystemTime(), memory}, nil
 }
 
 func medianOf(runs []run, of func(run) int64) int64 {
