@@ -31,7 +31,7 @@ type Applet struct {
 }
 
 // All lists the applets, in the order of --list, symlinks.txt and the README.
-var All = []*Applet{rmoldmail}
+var All = []*Applet{rmoldmail, mkdigest, smtpauthstr, jmailsend, mailtest}
 
 // Env is all that an applet sees of the outside world.
 type Env struct {
@@ -115,7 +115,7 @@ func Main(env *Env, argv []string) int {
 	// Caught, not ignored: a write into a closed pipe is then an ordinary error,
 	// and a child still starts with the default action.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	out := &output{}
+	out := &output{to: env.Stdout}
 	out.w = bufio.NewWriterSize(env.Stdout, 16<<10)
 	env.Stdout = out
 
@@ -137,7 +137,7 @@ func (env *Env) finish(out *output, err error) int {
 	if fail == 0 {
 		fail = statusFail
 	}
-	flushErr := out.Flush()
+	flushErr := out.Close()
 	status := 0
 	var exit Exit
 	var usage usageError
@@ -328,6 +328,7 @@ func Escape(s string) string {
 // output is standard output: buffered, and the first error stays.
 type output struct {
 	mu  sync.Mutex
+	to  io.Writer
 	w   *bufio.Writer
 	err error
 }
@@ -348,12 +349,18 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush returns the first error that any write met.
-func (o *output) Flush() error {
+// Close returns the first error that any write met. Some file systems tell of a
+// full disk only when the file is closed.
+func (o *output) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil {
 		o.err = o.w.Flush()
+	}
+	if f, ok := o.to.(*os.File); ok {
+		if err := f.Close(); o.err == nil {
+			o.err = err
+		}
 	}
 	return bare(o.err)
 }

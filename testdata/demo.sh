@@ -73,3 +73,32 @@ show 'tail -n 2 ~demo/home/hoge/Maildir/maildirsize'
 echo "  the server's own files, as old as the mail, are still there"
 show 'ls ~demo/home/hoge/Maildir'
 show 'rmoldmail 10 ~demo/home/nobody'
+
+step mkdigest "for a Perl script: the digest for APOP"
+show 'mkdigest "<1234.1096123456@mail.hoge.cxm>passwd"'
+show 'echo passwd | mkdigest -p -u hanako "<1234.1096123456@mail.hoge.cxm>"'
+
+step smtpauthstr "for a Perl one-liner: the string for AUTH PLAIN"
+show 'smtpauthstr hanako passwd'
+show 'smtpauthstr -d aGFuYWtvAGhhbmFrbwBwYXNzd2Q='
+show 'echo passwd | smtpauthstr -c PDE4OTYuNjk3MTcwOTUyQG1haWw+ hanako'
+
+step jmailsend "for a Perl script: Japanese test mail"
+mkdir "$demo/sent"
+cat >"$demo/sendmail" <<END
+#!/bin/sh
+cat >"$top/sent/\$\$"
+END
+chmod 755 "$demo/sendmail"
+echo "SENDMAIL=$top/sendmail" >"$KOWAZA_CONF"
+show 'jmailsend -n -e utf8 -f root@example.jp -t hoshu@example.jp'
+show 'jmailsend -v -e jis -c 100 -j 4 -f root@example.jp -t hoshu@example.jp'
+show 'ls ~demo/sent | wc -l'
+
+step mailtest "for a PHP script: what a .qmail program receives"
+mkdir "$demo/home/taro"
+printf 'From: hanako@example.jp\nSubject: test\n\nhello\n' >"$demo/mail"
+echo '|mailtest >mailtest.txt' >"$demo/home/taro/.qmail"
+show 'cat ~demo/home/taro/.qmail'
+show 'cd ~demo/home/taro && umask 077 && mailtest >mailtest.txt <~demo/mail'
+show 'cat ~demo/home/taro/mailtest.txt'

@@ -15,10 +15,10 @@ import (
 // A job is something that several programs can do.
 type job struct {
 	name     string
-	tree     tree
-	deletes  bool      // fresh data for every run
-	programs []program // the first is kowaza, the others are measured against it
-	slow     int       // runs of slow programs, where they are fewer than the others
+	make     func(dir string) error // the data
+	deletes  bool                   // fresh data for every run
+	programs []program              // the first is kowaza, the others are measured against it
+	slow     int                    // runs of slow programs, where they are fewer than the others
 }
 
 // A program does a job on the Maildirs below a directory.
@@ -26,42 +26,6 @@ type program struct {
 	name string
 	slow bool
 	argv func(dir string) []string
-}
-
-// sh is a program written as a shell line; $1 is the directory with the data.
-func sh(name, line string) program {
-	return program{name: name, argv: func(dir string) []string { return []string{"sh", "-ec", line, name, dir} }}
-}
-
-func slow(p program) program {
-	p.slow = true
-	return p
-}
-
-func jobs(kowaza string) []job {
-	// One process for 20 users is a shell loop around rmoldmail: the time of the
-	// loop counts.
-	each := `for d in "$1"/u*; do ` + kowaza + ` rmoldmail 7 "$d"; done`
-	one := kowaza + ` rmoldmail 7 "$1"/u0`
-	find := sh("find -delete", `find "$1"/u*/Maildir/ -type f -mtime +7 -delete`)
-	page := sh("find -exec rm", `for d in "$1"/u*; do find "$d/Maildir/" -type f -mtime +7 -exec rm -f '{}' ';'; done`)
-	return []job{
-		{
-			name: "20 users x 1000 messages, 45 % old", deletes: true, slow: 2,
-			tree:     tree{users: 20, messages: 1000, size: 2048, old: 45, oldDays: 100},
-			programs: []program{sh("kowaza", each), find, slow(page)},
-		},
-		{
-			name: "one Maildir, 100000 messages, 1 % old", deletes: true,
-			tree:     tree{users: 1, messages: 100000, size: 2048, old: 1, oldDays: 100},
-			programs: []program{sh("kowaza", one), find},
-		},
-		{
-			name: "nothing old, 1000000 messages", slow: 3,
-			tree:     tree{users: 1, messages: 1000000, size: 0, old: 0, oldDays: 100},
-			programs: []program{sh("kowaza", one), find},
-		},
-	}
 }
 
 // A run is what one run of a program took.
@@ -123,7 +87,7 @@ func (j job) prepare(dir string, runs int) error {
 			if _, err := os.Stat(data); err == nil || p.slow && r >= j.slow {
 				continue
 			}
-			if err := j.tree.make(data); err != nil {
+			if err := j.make(data); err != nil {
 				return err
 			}
 		}

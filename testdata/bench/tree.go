@@ -32,7 +32,7 @@ func (t *tree) flags(fs *flag.FlagSet) {
 
 // make makes root/uN/Maildir for N from 0. The messages of all Maildirs are
 // made in turn, as they would have arrived, so that their inodes are mixed.
-func (t *tree) make(root string) error {
+func (t tree) make(root string) error {
 	boxes := []string{""}
 	if t.folders != "" {
 		boxes = append(boxes, strings.Split(t.folders, ",")...)
@@ -67,11 +67,11 @@ func (t *tree) make(root string) error {
 	return <-errs
 }
 
-func (t *tree) maildir(root string, user int) string {
+func (t tree) maildir(root string, user int) string {
 	return filepath.Join(root, fmt.Sprintf("u%d", user), "Maildir")
 }
 
-func (t *tree) deliver(box string, user, n int, body []byte) error {
+func (t tree) deliver(box string, user, n int, body []byte) error {
 	age := time.Hour
 	if n*t.old/100 != (n+1)*t.old/100 {
 		age = time.Duration(t.oldDays) * 24 * time.Hour
