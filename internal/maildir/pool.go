@@ -192,10 +192,9 @@ type tree struct {
 	uid, gid uint32
 
 	// Guarded by Pool.mu.
-	stats       Stats
-	quotaBytes  int64
-	quotaCount  int64
-	interrupted bool
+	stats      Stats
+	quotaBytes int64
+	quotaCount int64
 }
 
 // What a directory holds.
