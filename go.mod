@@ -10,6 +10,8 @@ require (
 
 require golang.org/x/text v0.43.0
 
+require github.com/emersion/go-imap v1.2.1
+
 require (
 	github.com/rogpeppe/go-internal v1.16.0
 	golang.org/x/tools v0.51.0 // indirect

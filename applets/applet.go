@@ -31,7 +31,7 @@ type Applet struct {
 }
 
 // All lists the applets, in the order of --list, symlinks.txt and the README.
-var All = []*Applet{rmoldmail, mkdigest, smtpauthstr, jmailsend, mailtest}
+var All = []*Applet{rmoldmail, rmmailVirtual, mkdigest, smtpauthstr, jmailsend, mailtest}
 
 // Env is all that an applet sees of the outside world.
 type Env struct {

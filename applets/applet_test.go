@@ -60,7 +60,7 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w), |    )--([a-z0-9-]+)( [A-Z]+)?  `)
+var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w), |    )--([a-z0-9-]+)( [A-Z/]+)? +\S`)
 
 // helpOptions returns the options that a help text lists, as "-n, --dry-run".
 func helpOptions(help string) []string {

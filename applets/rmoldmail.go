@@ -6,7 +6,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/pborman/getopt/v2"
 
@@ -23,13 +22,19 @@ Remove messages more than HOW_DAYS_OLD days old from a Maildir.
 OWNER is a login name, a directory that holds a Maildir, or with -V a virtual
 user; without OWNER it is your own Maildir.
 
-  -a, --all-files   remove every old file as find -type f did, not only messages
-  -h, --help        show this help
-  -j, --jobs N      work on N things at once
-  -n, --dry-run     print what would go, remove nothing
-  -V, --virtual     OWNER is a virtual user: VMDIR/OWNER, or one of users/assign
-  -v, --verbose     say what was done
-      --version     print the version
+  -a, --all-files    remove every old file as find -type f did, not only
+                     messages; goes with no option that chooses
+      --folder NAME  only this folder; may be repeated: INBOX, Trash, Work/2019,
+                     ゴミ箱; * and ? stand for any characters
+  -h, --help         show this help
+  -j, --jobs N       work on N things at once
+      --keep-flagged messages with the flag F stay
+  -n, --dry-run      print what would go, remove nothing
+      --saved        the age is that of the inode: since when mail lies here
+      --seen-only    messages without the flag S stay, and all in new
+  -V, --virtual      OWNER is a virtual user: VMDIR/OWNER or one of users/assign
+  -v, --verbose      say what was done
+      --version      print the version
 
 Settings: VMDIR and QMAIL in /etc/kowaza.conf, for -V only.
 `,
@@ -55,19 +60,19 @@ func runRmoldmail(env *Env, argv []string) error {
 	if err != nil {
 		return err
 	}
-	opt.All = *all
+	if opt.All = *all; *all && c.chooses() {
+		return Usagef("--all-files goes with none of --folder, --keep-flagged, --saved, --seen-only")
+	}
 	home, err := env.ownerHome(args[1:], *virtual)
 	if err != nil {
 		return err
 	}
-	next := []*maildir.Target{{Path: maildir.Home(home)}}
-	return env.clean(opt, c.verbose, func() (*maildir.Target, bool) {
-		if len(next) == 0 {
-			return nil, false
-		}
-		t := next[0]
-		next = nil
-		return t, true
+	r := env.newCleaningRun(opt, c.verbose)
+	once := false
+	return r.run(func() (*maildir.Target, bool) {
+		first := !once
+		once = true
+		return &maildir.Target{Path: maildir.Home(home)}, first
 	})
 }
 
@@ -150,85 +155,4 @@ func (env *Env) qmail(s *settings.Settings) string {
 		return env.Root + s.QMail
 	}
 	return s.QMail
-}
-
-// cleaning holds the options of all applets that clean Maildirs.
-type cleaning struct {
-	dryRun, verbose bool
-	jobs            string
-}
-
-func (c *cleaning) flags(set *getopt.Set) {
-	set.FlagLong(&c.dryRun, "dry-run", 'n')
-	set.FlagLong(&c.verbose, "verbose", 'v')
-	set.FlagLong(&c.jobs, "jobs", 'j')
-}
-
-// options checks what was given and returns the run's options.
-func (c *cleaning) options(now time.Time, days int) (maildir.Options, error) {
-	opt := maildir.Options{Now: now, Days: days, DryRun: c.dryRun}
-	if c.jobs != "" {
-		n, err := parseNumber("--jobs", c.jobs, 1, maildir.MaxJobs)
-		if err != nil {
-			return opt, err
-		}
-		opt.Jobs = n
-	}
-	return opt, nil
-}
-
-// clean runs a pool over the Maildirs that next returns, and reports.
-func (env *Env) clean(opt maildir.Options, verbose bool, next func() (*maildir.Target, bool)) error {
-	var pool *maildir.Pool
-	failed := false
-	if opt.DryRun {
-		opt.Old = func(path string) {
-			if _, err := fmt.Fprintln(env.Stdout, Escape(path)); err != nil {
-				pool.Stop() // nobody reads the rest
-			}
-		}
-	}
-	opt.Failed = func(t *maildir.Target, path string, err error) {
-		failed = true
-		env.WarnLike(t.Path, path, err)
-	}
-	opt.Done = func(t *maildir.Target, s maildir.Stats) {
-		env.WarnedAll(t.Path)
-		if verbose {
-			env.Warn("%s: %s", t.Path, summary(s, opt.DryRun))
-		}
-	}
-	pool = maildir.NewPool(opt)
-	signals := env.catch(pool.Stop)
-	progress := env.startProgress(verbose, func() string {
-		messages, removed := pool.Progress()
-		return fmt.Sprintf("%d messages, %d %s", messages, removed, gone(opt.DryRun))
-	})
-	pool.Run(next)
-	progress.stop()
-	if sig := signals.stop(); sig != nil {
-		_, removed := pool.Progress()
-		env.Warn("%s, %d messages %s", Killed(*sig), removed, gone(opt.DryRun))
-		return Killed(*sig)
-	}
-	if failed {
-		return ErrReported
-	}
-	return nil
-}
-
-func gone(dryRun bool) string {
-	if dryRun {
-		return "would go"
-	}
-	return "removed"
-}
-
-// summary tells what was done in a Maildir.
-func summary(s maildir.Stats, dryRun bool) string {
-	line := fmt.Sprintf("%d messages, %d %s, %d bytes", s.Messages, s.Removed, gone(dryRun), s.Bytes)
-	if s.Removed > 0 {
-		line += ", oldest of " + time.Unix(s.Oldest.Sec, 0).Format("2006-01-02")
-	}
-	return line
 }

@@ -89,6 +89,8 @@ var (
 	// ErrRootOwned says that a user may have put root's directory in the place
 	// of his Maildir.
 	ErrRootOwned = errors.New("owned by root, but not the directory that it lies in")
+	// ErrOwner says that a Maildir is not its virtual user's.
+	ErrOwner = errors.New("not owned by the uid of its domain")
 	// ErrMoved says that a directory that had to be opened again was another one.
 	ErrMoved = errors.New("moved while it was being read")
 	// ErrQuotaFile says that maildirsize is not what it should be.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io/fs"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,13 @@ type Options struct {
 	Days   int       // more than that many days old, see Cutoff
 	All    bool      // every regular file, not only messages
 	DryRun bool      // remove nothing
-	Jobs   int       // workers; 0 is DefaultJobs
+
+	// What is chosen among the messages; nothing of this goes with All.
+	Folders     []Folder // only what lies in one of these; none: in all
+	KeepFlagged bool     // messages with the flag F stay
+	SeenOnly    bool     // messages without the flag S stay, so all in new do
+	Saved       bool     // the age is that of the inode: since when it lies here
+	Jobs        int      // workers; 0 is DefaultJobs
 
 	// Old is told each message that goes or, in a dry run, would go. May be nil.
 	Old func(path string)
@@ -31,8 +38,16 @@ type Options struct {
 
 // A Target is a Maildir to be cleaned.
 type Target struct {
-	Path string // absolute
+	Path    string // absolute
+	UID     uint32 // must own the Maildir where Checked is set
+	Checked bool
+
+	begun bool
 }
+
+// Begun tells, once the Target is done, whether there was a Maildir that could
+// be entered.
+func (t *Target) Begun() bool { return t.begun }
 
 // DefaultJobs is how many workers there are unless told otherwise. A worker
 // mostly waits for the file system: on two cores (ext4, 20000 messages in one
@@ -53,17 +68,20 @@ type Pool struct {
 	maxOpen    int   // directories held open, workers' own not counted
 	stop       atomic.Bool
 	seen, gone atomic.Int64
+	found      []atomic.Bool // whether a folder was there, as in opt.Folders
+	stopped    chan struct{} // closed by Stop
+	halt       sync.Once
 
 	tell sync.Mutex // around the funcs of opt
 
-	mu     sync.Mutex // guards what follows, and every node's counts
-	more   sync.Cond  // something to do, or nothing any more
-	stack  []piece    // last in, first out: depth first, so it stays short
-	next   func() (*Target, bool)
-	asking bool // a worker is in next
-	ended  bool // next has no more
-	busy   int  // workers that may still add to stack
-	open   int  // directories held open
+	mu     sync.Mutex   // guards what follows, and every node's counts
+	more   sync.Cond    // something to do, or nothing any more
+	stack  []piece      // last in, first out: depth first, so it stays short
+	feed   chan *Target // what next returned
+	asking bool         // a worker waits for feed
+	ended  bool         // feed has no more
+	busy   int          // workers that may still add to stack
+	open   int          // directories held open
 }
 
 // A piece of work: a directory to read on, or names in it to be opened.
@@ -81,6 +99,10 @@ func NewPool(opt Options) *Pool {
 		opt:   opt,
 		old:   Cutoff(opt.Now, opt.Days),
 		stale: StampOf(opt.Now.Add(-tmpAge)),
+		found: make([]atomic.Bool, len(opt.Folders)),
+
+		feed:    make(chan *Target),
+		stopped: make(chan struct{}),
 	}
 	p.more.L = &p.mu
 	p.limitDescriptors()
@@ -102,21 +124,28 @@ func (p *Pool) limitDescriptors() {
 
 // Stop lets each worker finish the message at hand and end. Run then books the
 // quota, reports each Target that was begun as done, and returns.
-func (p *Pool) Stop() { p.stop.Store(true) }
+func (p *Pool) Stop() {
+	p.stop.Store(true)
+	p.halt.Do(func() { close(p.stopped) })
+}
+
+// Found tells whether any Maildir had a folder that Options.Folders[i] takes.
+func (p *Pool) Found(i int) bool { return p.found[i].Load() }
 
 // Progress tells how many messages have been looked at and removed so far.
 func (p *Pool) Progress() (messages, removed int64) { return p.seen.Load(), p.gone.Load() }
 
 // Run cleans the Maildirs that next returns until it returns false. It asks
-// for one only when a worker has nothing else to do.
+// for one only when a worker has nothing else to do, and not on a worker's
+// thread: next has the rights of the process.
 func (p *Pool) Run(next func() (*Target, bool)) {
+	go p.produce(next)
 	// Every worker is in a system call most of the time. With a P for each, it
 	// need not wait for the scheduler to notice.
 	if procs := runtime.GOMAXPROCS(0); procs < p.opt.Jobs {
 		runtime.GOMAXPROCS(p.opt.Jobs)
 		defer runtime.GOMAXPROCS(procs)
 	}
-	p.next = next
 	p.busy = p.opt.Jobs
 	var wg sync.WaitGroup
 	for range p.opt.Jobs {
@@ -128,6 +157,31 @@ func (p *Pool) Run(next func() (*Target, bool)) {
 		})
 	}
 	wg.Wait()
+}
+
+func (p *Pool) produce(next func() (*Target, bool)) {
+	defer close(p.feed)
+	for {
+		t, ok := next()
+		if !ok {
+			return
+		}
+		select {
+		case p.feed <- t:
+		case <-p.stopped:
+			return
+		}
+	}
+}
+
+// ask returns the next target.
+func (p *Pool) ask() (*Target, bool) {
+	select {
+	case t, ok := <-p.feed:
+		return t, ok
+	case <-p.stopped:
+		return nil, false
+	}
 }
 
 // take returns the next piece of work: a target to begin with, or a piece of
@@ -149,7 +203,7 @@ func (p *Pool) take() (t *Target, w piece, ok bool) {
 		case !p.ended && !p.asking && !p.stop.Load():
 			p.asking = true
 			p.mu.Unlock()
-			t, ok := p.next()
+			t, ok := p.ask()
 			p.mu.Lock()
 			p.asking = false
 			p.ended = !ok
@@ -219,6 +273,7 @@ type node struct {
 
 	folder     sync.Once
 	isFolder   bool  // has cur, new and tmp
+	chosen     bool  // and is one of Options.Folders
 	folderFail error // why that is not known
 
 	// Guarded by Pool.mu.
@@ -227,30 +282,19 @@ type node struct {
 	pins int // workers that use fd, and the one read of it that is under way or due
 }
 
-// path returns the name of the directory for messages.
-func (n *node) path() string {
-	depth := 0
+// below returns the names of the directories that lead from the Maildir to n.
+func (n *node) below() []string {
+	var names []string
 	for m := n; m.parent != nil; m = m.parent {
-		depth++
+		names = append(names, m.name)
 	}
-	names := make([]string, depth+1)
-	for m := n; depth > 0; m = m.parent {
-		names[depth] = m.name
-		depth--
-	}
-	names[0] = n.tree.t.Path
-	return joinAll(names)
+	slices.Reverse(names)
+	return names
 }
 
-func joinAll(names []string) string {
-	var b []byte
-	for i, s := range names {
-		if i > 0 {
-			b = append(b, '/')
-		}
-		b = append(b, s...)
-	}
-	return string(b)
+// path returns the name of the directory for messages.
+func (n *node) path() string {
+	return strings.Join(append([]string{n.tree.t.Path}, n.below()...), "/")
 }
 
 // pin opens the directory if it was closed, and keeps it open until unpin.
@@ -465,6 +509,9 @@ func (w *worker) enter(t *Target) (*node, error) {
 		return nil, err
 	}
 	defer unix.Close(loc.fd)
+	if t.Checked && loc.uid != t.UID {
+		return nil, ErrOwner
+	}
 	if err := w.id.become(loc.uid, loc.gid); err != nil {
 		return nil, err
 	}
@@ -483,6 +530,7 @@ func (w *worker) enter(t *Target) (*node, error) {
 	w.p.mu.Lock()
 	w.p.open++
 	w.p.mu.Unlock()
+	t.begun = true
 	return &node{tree: &tree{t: t, uid: loc.uid, gid: loc.gid}, fd: fd, refs: 1, pins: 1}, nil
 }
 
@@ -553,11 +601,14 @@ func (w *worker) batch(n *node, names []byte) (s, quota Stats) {
 			w.subdirs = append(append(w.subdirs, d.name...), 0)
 		case d.kind == unix.DT_REG && w.p.candidate(n, d.name):
 			s.Messages++
+			if w.p.stays(n, d.name) {
+				continue
+			}
 			size, ok := w.remove(n, d)
 			if !ok {
 				continue
 			}
-			one := Stats{Removed: 1, Bytes: size, Oldest: mtime(&w.st)}
+			one := Stats{Removed: 1, Bytes: size, Oldest: w.p.age(&w.st)}
 			s.Add(one)
 			// Delivery counts a message when it leaves tmp, so what never left was
 			// never counted; nor is what lies in .Trash.
@@ -592,17 +643,32 @@ func (w *worker) kindOf(n *node, d dirent) byte {
 	return unix.DT_UNKNOWN
 }
 
-// candidate tells whether a regular file of that name in n goes if it is old.
+// candidate tells whether a regular file of that name in n is a message, or as
+// good as one.
 func (p *Pool) candidate(n *node, name []byte) bool {
 	return p.opt.All || n.holds != other && name[0] != '.'
 }
 
+// stays tells whether a message stays whatever its age.
+func (p *Pool) stays(n *node, name []byte) bool {
+	return p.opt.KeepFlagged && hasFlag(name, 'F') ||
+		p.opt.SeenOnly && (n.name == "new" || !hasFlag(name, 'S'))
+}
+
 // isOld tells whether what w.st describes is old enough to go.
 func (p *Pool) isOld(n *node, st *unix.Stat_t) bool {
-	if !mtime(st).Before(p.old) {
+	if !p.age(st).Before(p.old) {
 		return false
 	}
 	return n.holds != unfinished || p.opt.All || ctime(st).Before(p.stale)
+}
+
+// age returns the time that counts.
+func (p *Pool) age(st *unix.Stat_t) Stamp {
+	if p.opt.Saved {
+		return ctime(st)
+	}
+	return mtime(st)
 }
 
 // remove removes one file if it is old, and returns its size in bytes.
@@ -643,7 +709,10 @@ func (w *worker) descend(n *node, name string) {
 		}
 		return
 	}
-	child, err := w.openChild(n, dir, name)
+	var child *node
+	if !w.unchosen(n, dir, name) {
+		child, err = w.openChild(n, dir, name)
+	}
 	if err != nil && !vanished(err) {
 		w.fail(n, name, err)
 	}
@@ -658,6 +727,35 @@ func (w *worker) descend(n *node, name string) {
 		w.read(child)
 		w.release(child)
 	}
+}
+
+// lookAt finds out, once, whether n, which is open as dir, is a folder and one
+// of those that were chosen.
+func (p *Pool) lookAt(n *node, dir int) {
+	n.folder.Do(func() {
+		n.isFolder, n.folderFail = hasMessageDirs(dir)
+		n.chosen = len(p.opt.Folders) == 0
+		if n.chosen || !n.isFolder {
+			return
+		}
+		names := folderNames(n.below())
+		for i, f := range p.opt.Folders {
+			if f.matches(names) {
+				n.chosen = true
+				p.found[i].Store(true)
+			}
+		}
+	})
+}
+
+// unchosen tells that name in n holds the messages of a folder that was not
+// chosen: it need not even be opened.
+func (w *worker) unchosen(n *node, dir int, name string) bool {
+	if len(w.p.opt.Folders) == 0 || !isMessageDir(name) {
+		return false
+	}
+	w.p.lookAt(n, dir)
+	return n.isFolder && !n.chosen
 }
 
 // openChild opens the directory name in n, which is open as dir.
@@ -676,7 +774,7 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 		fd:    fd, refs: 1, pins: 1,
 	}
 	if isMessageDir(name) {
-		n.folder.Do(func() { n.isFolder, n.folderFail = hasMessageDirs(dir) })
+		w.p.lookAt(n, dir)
 		switch {
 		case n.folderFail != nil:
 			unix.Close(fd)

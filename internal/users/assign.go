@@ -1,7 +1,6 @@
 package users
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -36,7 +35,7 @@ type Assignment struct {
 // Where qmail-newu would give up or take nonsense for a user, the reader
 // returns a *LineError and goes on with the next line.
 type AssignReader struct {
-	r    *bufio.Reader
+	r    lineReader
 	name string // of the file, for messages
 	line int
 	done bool
@@ -44,7 +43,7 @@ type AssignReader struct {
 
 // NewAssignReader reads from r; name is what messages call the file.
 func NewAssignReader(r io.Reader, name string) *AssignReader {
-	return &AssignReader{r: bufio.NewReaderSize(r, 64<<10), name: name}
+	return &AssignReader{r: newLineReader(r), name: name}
 }
 
 // A LineError says what is wrong with one line of a file.
@@ -79,7 +78,7 @@ func (a *AssignReader) Next() (*Assignment, error) {
 		return nil, io.EOF
 	}
 	a.line++
-	line, err := a.readLine()
+	line, err := a.r.next()
 	switch {
 	case len(line) > 0 && line[0] == '.' && (err == nil || err == io.EOF || err == errLongLine):
 		a.done = true
@@ -105,31 +104,6 @@ func (a *AssignReader) Next() (*Assignment, error) {
 }
 
 func (a *AssignReader) fail(err error) error { return &LineError{a.name, a.line, err} }
-
-// readLine returns a line with its newline. Of a line over maxLine it returns
-// the beginning, having read it to its end.
-func (a *AssignReader) readLine() ([]byte, error) {
-	var line []byte
-	long := false
-	for {
-		part, err := a.r.ReadSlice('\n')
-		switch {
-		case line == nil && err == nil:
-			return part, nil // the usual line needs no copy
-		case len(line)+len(part) > maxLine:
-			long = true
-		default:
-			line = append(line, part...)
-		}
-		if err == bufio.ErrBufferFull {
-			continue
-		}
-		if long && err == nil {
-			err = errLongLine
-		}
-		return line, err
-	}
-}
 
 func parseAssignment(line []byte) (*Assignment, error) {
 	if bytes.IndexByte(line, 0) >= 0 {

@@ -7,6 +7,7 @@ package users
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ type Passwd struct {
 
 // getentTime is how long getent may take: an LDAP server that is down must not
 // hold a cron job for ever.
-const getentTime = time.Minute
+var getentTime = time.Minute // shorter in a test
 
 // ValidName says what is wrong with a login name. These could be taken for an
 // option or a path, or break the line format of passwd(5).
@@ -116,37 +117,73 @@ func (p Passwd) inFile(is func(*Login) bool) (*Login, error) {
 
 // getent asks getent(1) of the system. No getent means no other source.
 func (p Passwd) getent(key string) (*Login, error) {
-	for _, name := range []string{"/usr/bin/getent", "/bin/getent"} {
-		if _, err := os.Stat(p.Root + name); err != nil {
-			continue
-		}
-		return askGetent(p.Root+name, key)
-	}
-	return nil, ErrUnknown
-}
-
-func askGetent(command, key string) (*Login, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), getentTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, command, "passwd", key)
-	cmd.Dir = "/"
-	cmd.WaitDelay = time.Second // a grandchild may hold the pipe
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	switch {
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("getent passwd %s: no answer within %v", key, getentTime)
-	case errors.As(err, &exit) && exit.ExitCode() == 2: // key not found, getent(1)
+	command := p.getentCommand()
+	if command == "" {
 		return nil, ErrUnknown
-	case err != nil:
+	}
+	out, err := runGetent(command, key)
+	if err == ErrUnknown {
+		return nil, err
+	}
+	if err != nil {
 		return nil, fmt.Errorf("getent passwd %s: %w", key, err)
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
+	line, _, _ := strings.Cut(out, "\n")
 	l, ok := parseLogin(line)
 	if !ok {
 		return nil, fmt.Errorf("getent passwd %s: answer not understood", key)
 	}
 	return l, nil
+}
+
+// getentCommand returns the path of getent(1), empty where there is none.
+func (p Passwd) getentCommand() string {
+	for _, name := range []string{"/usr/bin/getent", "/bin/getent"} {
+		if _, err := os.Stat(p.Root + name); err == nil {
+			return p.Root + name
+		}
+	}
+	return ""
+}
+
+// maxAnswer bounds what getent may say, in bytes.
+const maxAnswer = 1 << 20
+
+// runGetent returns what "getent passwd KEY..." prints. The error is ErrUnknown
+// where a key was not found; what was found is returned all the same.
+func runGetent(command string, keys ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), getentTime)
+	defer cancel()
+	var out limitedBuffer
+	cmd := exec.CommandContext(ctx, command, append([]string{"passwd"}, keys...)...)
+	cmd.Dir = "/"
+	cmd.Stdout = &out
+	cmd.WaitDelay = time.Second // a grandchild may hold the pipe
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		err = fmt.Errorf("no answer within %v", getentTime)
+	case out.full:
+		err = errors.New("answer too long")
+	case errors.As(err, &exit) && exit.ExitCode() == 2: // getent(1)
+		err = ErrUnknown
+	}
+	return out.buf.String(), err
+}
+
+// A limitedBuffer takes maxAnswer bytes.
+type limitedBuffer struct {
+	buf  bytes.Buffer
+	full bool
+}
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if b.buf.Len()+len(p) > maxAnswer {
+		b.full = true
+		return 0, errors.New("too long")
+	}
+	return b.buf.Write(p)
 }
 
 // parseLogin reads a line of passwd(5): name:password:uid:gid:gecos:home:shell.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,7 @@ func slow(p program) program {
 }
 
 func jobs(kowaza string) []job {
-	return append(append(maildirJobs(kowaza), callJobs(kowaza)...), jmailJobs(kowaza)...)
+	return slices.Concat(maildirJobs(kowaza), virtualJobs(kowaza), callJobs(kowaza), jmailJobs(kowaza))
 }
 
 func maildirJobs(kowaza string) []job {
@@ -46,6 +47,53 @@ func maildirJobs(kowaza string) []job {
 			programs: []program{sh("kowaza", one), find},
 		},
 	}
+}
+
+// virtualJobs are about many users: one process, one find over all Maildirs, and
+// the page's way, a shell and a find for each user.
+func virtualJobs(kowaza string) []job {
+	originals, err := filepath.Abs("testdata/originals")
+	if err != nil {
+		panic(err)
+	}
+	ours := sh("kowaza", `KOWAZA_CONF="$1"/conf `+kowaza+` rmmail_virtual`)
+	find := sh("find -delete", `find "$1"/home/u*/Maildir/ -type f -mtime +21 -delete`)
+	page := sh("page's scripts", `VMDIR="$1"/home QMAIL="$1"/qmail `+originals+`/rmmail_virtual`)
+	data := func(users int) func(string) error {
+		return func(dir string) error { return makeVirtual(dir, users) }
+	}
+	return []job{
+		{
+			name: "1000 users x 50 messages, 1/21 old", deletes: true, slow: 2,
+			make: data(1000), programs: []program{ours, find, slow(page)},
+		},
+		{
+			name: "10000 users x 50 messages, 1/21 old", deletes: true,
+			make: data(10000), programs: []program{ours, find},
+		},
+	}
+}
+
+// makeVirtual makes the Maildirs of virtual users and all that says who they
+// are.
+func makeVirtual(dir string, users int) error {
+	home := filepath.Join(dir, "home")
+	if err := (tree{users: users, messages: 50, size: 2048, old: 5, oldDays: 100}).make(home); err != nil {
+		return err
+	}
+	var assign strings.Builder
+	for u := range users {
+		fmt.Fprintf(&assign, "=u%d:popuser:500:500:%s/u%d:::\n", u, home, u)
+	}
+	assign.WriteString(".\n")
+	qmail := filepath.Join(dir, "qmail")
+	if err := os.MkdirAll(filepath.Join(qmail, "users"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(qmail, "users/assign"), []byte(assign.String()), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, "VMDIR=%s\nQMAIL=%s\n", home, qmail), 0o644)
 }
 
 // calls is how often a small program is called in one run.

@@ -5,6 +5,7 @@ package real
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,9 +29,10 @@ const (
 
 // dovecotConfig says what kind of Dovecot a test wants.
 type dovecotConfig struct {
-	protocols []string // imap, pop3
-	users     []string // each has dovecotPassword and a home of its own
-	extra     string   // goes to the end of dovecot.conf
+	protocols []string          // imap, pop3
+	users     []string          // each has dovecotPassword and a home of its own
+	passwords map[string]string // of the users with another password, of any bytes but NUL
+	extra     string            // goes to the end of dovecot.conf
 }
 
 // A dovecot is a running server that shares nothing with another one on the
@@ -190,7 +192,12 @@ userdb {
 	}
 	conf.WriteString(config.extra)
 	for _, user := range config.users {
-		fmt.Fprintf(&passwd, "%s:{PLAIN}%s:%d:%d::%s::\n", user, dovecotPassword, d.uid, d.uid, d.home(user))
+		password, ok := config.passwords[user]
+		if !ok {
+			password = dovecotPassword
+		}
+		fmt.Fprintf(&passwd, "%s:{PLAIN.b64}%s:%d:%d::%s::\n", user,
+			base64.StdEncoding.EncodeToString([]byte(password)), d.uid, d.uid, d.home(user))
 	}
 	for name, text := range map[string]string{"dovecot.conf": conf.String(), "passwd": passwd.String()} {
 		if err := os.WriteFile(filepath.Join(d.dir, name), []byte(text), 0o644); err != nil {

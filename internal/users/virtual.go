@@ -1,0 +1,334 @@
+package users
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// A Virtual is a virtual user: somebody with a Maildir and no login.
+type Virtual struct {
+	Name string
+	Home string // absolute, cleaned; the Maildir lies in it
+	// UID must own the Maildir where Checked is set: the directory comes from a
+	// file that is the domain's own.
+	UID     uint32
+	Checked bool
+}
+
+// A VirtualList finds the virtual users of a host: those of the = lines of
+// users/assign, and those of the vpasswd files of vpopmail's + lines. At least one of
+// VMDir and VUser must be set, or every login that qmail-pw2u has written
+// there would be taken for one.
+type VirtualList struct {
+	Assign string // users/assign
+	VMDir  string // only homes below this directory; absolute, cleaned; empty: any
+	VUser  string // only lines with this in field 2; empty: any
+	Passwd Passwd
+
+	user func(Virtual) bool
+	fail func(error)
+	// Digests of the local parts and the directories that were met: some 40
+	// bytes a user are all that is kept of them.
+	locals, homes map[[16]byte]bool
+	batch         []candidate
+	stopped       bool
+}
+
+// A candidate is a virtual user unless a login turns out to live there.
+type candidate struct {
+	Virtual
+	account string // field 2 of its line
+	file    string
+	line    int
+}
+
+// batchSize is how many users are looked up in the password database at once:
+// getent(1) takes many keys and costs milliseconds.
+const batchSize = 256
+
+var (
+	errRelative  = errors.New("home directory is not an absolute path")
+	errOutside   = errors.New("directory is not below that of its domain")
+	errNotPlain  = errors.New("not a regular file")
+	errWrongUser = errors.New("owned neither by root nor by the domain's uid")
+	errVpasswd   = errors.New("malformed line: fewer than 6 colons")
+)
+
+// Each calls user for every virtual user, each directory once, until user
+// returns false. What cannot be read is told to fail, and the rest is still
+// done. It returns an error where users/assign cannot be read.
+func (l VirtualList) Each(user func(Virtual) bool, fail func(error)) error {
+	f, err := os.Open(l.Assign)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	l.user, l.fail = user, fail
+	l.locals, l.homes = make(map[[16]byte]bool), make(map[[16]byte]bool)
+	r := NewAssignReader(f, l.Assign)
+	for !l.stopped {
+		a, err := r.Next()
+		var lineErr *LineError
+		switch {
+		case err == io.EOF:
+			l.flush()
+			return nil
+		case errors.As(err, &lineErr):
+			fail(err)
+		case err != nil:
+			l.flush()
+			return err
+		case a.Wildcard:
+			l.domain(a)
+		default:
+			l.line(a)
+		}
+	}
+	return nil // user has had enough
+}
+
+// seenBefore tells whether s was asked for before.
+func seenBefore(set map[[16]byte]bool, s string) bool {
+	sum := sha256.Sum256([]byte(s))
+	key := [16]byte(sum[:16])
+	old := set[key]
+	set[key] = true
+	return old
+}
+
+// mine tells whether VMDIR and VUSER take the line, whose home is cleaned.
+func (l *VirtualList) mine(a *Assignment, home string) bool {
+	return (l.VUser == "" || a.User == l.VUser) && (l.VMDir == "" || below(home, l.VMDir))
+}
+
+// below tells whether the path lies in dir; both are cleaned.
+func below(p, dir string) bool {
+	return dir == "/" && p != "/" || strings.HasPrefix(p, dir+"/")
+}
+
+// line takes an = line.
+func (l *VirtualList) line(a *Assignment) {
+	// The first line for a local part is the one that qmail uses.
+	if seenBefore(l.locals, a.Local) {
+		return
+	}
+	home := path.Clean(a.Home)
+	if !path.IsAbs(a.Home) {
+		if l.VUser == "" || a.User == l.VUser {
+			l.fail(&LineError{l.Assign, a.Line, errRelative})
+		}
+		return
+	}
+	if l.mine(a, home) {
+		l.add(candidate{Virtual{Name: a.Local, Home: home}, a.User, l.Assign, a.Line})
+	}
+}
+
+// domain takes a + line: a domain of vpopmail's where its directory has a
+// vpasswd, else an extension address, which is no user.
+func (l *VirtualList) domain(a *Assignment) {
+	home := path.Clean(a.Home)
+	if !path.IsAbs(a.Home) || !l.mine(a, home) || seenBefore(l.homes, "+"+home) {
+		return
+	}
+	name := home + "/vpasswd"
+	fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err == syscall.ENOENT || err == syscall.ENOTDIR {
+		return
+	}
+	if err != nil {
+		l.fail(&os.PathError{Op: "open", Path: name, Err: err})
+		return
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	if err := vpasswdTrust(f, a.UID); err != nil {
+		l.fail(&os.PathError{Op: "read", Path: name, Err: err})
+		return
+	}
+	r := newLineReader(f)
+	for n := 1; !l.stopped; n++ {
+		line, err := r.next()
+		if err == io.EOF && len(line) == 0 {
+			return
+		}
+		if err != nil && err != io.EOF && err != errLongLine {
+			l.fail(err)
+			return
+		}
+		end := err == io.EOF
+		var v Virtual
+		if err != errLongLine {
+			v, err = parseVpasswd(strings.TrimSuffix(string(line), "\n"))
+		}
+		if err == nil && !below(v.Home, home) {
+			err = errOutside
+		}
+		if err != nil {
+			l.fail(&LineError{name, n, err})
+		} else {
+			v.UID, v.Checked = a.UID, true
+			l.add(candidate{v, a.User, name, n})
+		}
+		if end {
+			return
+		}
+	}
+}
+
+// vpasswdTrust makes sure that a domain's file is the domain's or root's.
+func vpasswdTrust(f *os.File, uid uint32) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errNotPlain
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 && st.Uid != uid {
+		return errWrongUser
+	}
+	return nil
+}
+
+// parseVpasswd reads a line of vpopmail's vpasswd:
+// user:password:flag:flags:gecos:directory:quota, and maybe more.
+func parseVpasswd(line string) (Virtual, error) {
+	f := strings.SplitN(line, ":", 8)
+	switch {
+	case strings.IndexByte(line, 0) >= 0:
+		return Virtual{}, errNUL
+	case len(f) < 7 || f[0] == "":
+		return Virtual{}, errVpasswd
+	case !path.IsAbs(f[5]):
+		return Virtual{}, errRelative
+	}
+	return Virtual{Name: f[0], Home: path.Clean(f[5])}, nil
+}
+
+func (l *VirtualList) add(c candidate) {
+	if seenBefore(l.homes, c.Home) {
+		return
+	}
+	l.batch = append(l.batch, c)
+	if len(l.batch) == batchSize {
+		l.flush()
+	}
+}
+
+// flush hands on those of the batch who are no logins. Where that cannot be
+// found out, nobody is handed on: ordinary users' mail is at stake.
+func (l *VirtualList) flush() {
+	names := make(map[string]bool)
+	for _, c := range l.batch {
+		names[c.Name], names[c.account] = true, true
+	}
+	logins, failed := l.Passwd.byNames(names)
+	for _, c := range l.batch {
+		if l.stopped {
+			break
+		}
+		home, err := isLoginHome(c, logins, failed)
+		switch {
+		case err != nil:
+			l.fail(&LineError{c.file, c.line, err})
+		case !home:
+			l.stopped = !l.user(c.Virtual)
+		}
+	}
+	l.batch = l.batch[:0]
+}
+
+// isLoginHome tells whether the candidate's directory is the home of the login
+// that its line names, or of one with its own name, under whatever path.
+func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, error) {
+	for _, name := range []string{c.account, c.Name} {
+		login := logins[name]
+		if login == nil {
+			if failed != nil && ValidName(name) == nil {
+				return false, failed
+			}
+			continue
+		}
+		if path.Clean(login.Home) == c.Home {
+			return true, nil
+		}
+		a, err1 := os.Stat(login.Home)
+		b, err2 := os.Stat(c.Home)
+		if err1 == nil && err2 == nil && os.SameFile(a, b) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// byNames looks up several names at once. Where failed is not nil, a name
+// without a login may have one.
+func (p Passwd) byNames(names map[string]bool) (logins map[string]*Login, failed error) {
+	logins = make(map[string]*Login)
+	note := func(l *Login) bool {
+		if names[l.Name] && logins[l.Name] == nil {
+			logins[l.Name] = l
+		}
+		return false
+	}
+	if _, err := p.inFile(note); err != nil {
+		return logins, err
+	}
+	var ask []string
+	for name := range names {
+		if logins[name] == nil && ValidName(name) == nil {
+			ask = append(ask, name)
+		}
+	}
+	command := p.getentCommand()
+	if len(ask) == 0 || command == "" {
+		return logins, nil
+	}
+	out, err := runGetent(command, ask...)
+	for line := range strings.Lines(out) {
+		if l, ok := parseLogin(strings.TrimSuffix(line, "\n")); ok {
+			note(l)
+		}
+	}
+	if err == ErrUnknown { // one of them at least
+		err = nil
+	}
+	return logins, err
+}
+
+// A lineReader reads lines of any length in bounded memory.
+type lineReader struct{ r *bufio.Reader }
+
+func newLineReader(r io.Reader) lineReader { return lineReader{bufio.NewReaderSize(r, 64<<10)} }
+
+// next returns a line with its newline. Of a line over maxLine it returns the
+// beginning and errLongLine, having read it to its end.
+func (l lineReader) next() ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := l.r.ReadSlice('\n')
+		switch {
+		case line == nil && err == nil:
+			return part, nil // the usual line needs no copy
+		case len(line)+len(part) > maxLine:
+			long = true
+		default:
+			line = append(line, part...)
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		if long && (err == nil || err == io.EOF) {
+			err = errLongLine
+		}
+		return line, err
+	}
+}
