@@ -40,16 +40,23 @@ show() {
 	[ "$status" -eq 0 ] || printf '  (status %d)\n' "$status"
 }
 
-# count DIR: messages in each folder of the Maildir, old and young.
+# count DIR: messages in each folder of the Maildirs below, old and young.
 count() {
-	find "$1" -type d -name cur | sort | while read -r cur; do
-		box=${cur%/cur}
-		name=${box#"$1"}
-		name=${name#/}
-		all=$(find "$box/cur" "$box/new" -type f | wc -l)
-		old=$(find "$box/cur" "$box/new" -type f -mtime +10 | wc -l)
-		printf '  %-14s %5d messages, %5d of them more than 10 days old\n' "${name:-INBOX}" "$all" "$old"
-	done
+	find "$1" -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%T@ %h\n' |
+		awk -v now="$(date +%s)" '
+			{
+				box = $0
+				sub(/^[^ ]* /, "", box)
+				sub(/\/(cur|new)$/, "", box)
+				sub(/.*\/Maildir\/?/, "", box)
+				if (box == "") box = "INBOX"
+				all[box]++
+				old[box] += now - $1 > 22 * 86400
+			}
+			END {
+				for (box in all)
+					printf "  %-14s %5d messages, %5d of them old\n", box, all[box], old[box]
+			}' | sort
 }
 
 step rmoldmail "for the script around find(1): old mail leaves a Maildir"
@@ -73,6 +80,24 @@ show 'tail -n 2 ~demo/home/hoge/Maildir/maildirsize'
 echo "  the server's own files, as old as the mail, are still there"
 show 'ls ~demo/home/hoge/Maildir'
 show 'rmoldmail 10 ~demo/home/nobody'
+
+step rmmail_virtual "for a shell script in /etc/cron.daily: the same for every virtual user"
+build/bench tree -users 40 -messages 50 -folders .Sent,.Trash "$demo/home/popuser"
+mkdir -p "$demo/qmail/users"
+for u in "$demo/home/popuser/"u*; do
+	echo "=${u##*/}:popuser:500:500:$PWD/$u:::"
+done >"$demo/qmail/users/assign"
+echo . >>"$demo/qmail/users/assign"
+printf 'VMDIR=%s\nVUSER=popuser\nQMAIL=%s\n' "$top/home/popuser" "$top/qmail" >"$KOWAZA_CONF"
+show 'cat ~demo/kowaza.conf; head -n 2 ~demo/qmail/users/assign'
+echo '  before'
+count "$demo/home/popuser"
+show 'rmmail_virtual -n | wc -l'
+show 'rmmail_virtual --folder Trash -d 7'
+show 'rmmail_virtual --shard 1/2 -v 2>&1 | tail -n 1'
+show 'rmmail_virtual'
+echo '  after'
+count "$demo/home/popuser"
 
 step mkdigest "for a Perl script: the digest for APOP"
 show 'mkdigest "<1234.1096123456@mail.hoge.cxm>passwd"'
