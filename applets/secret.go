@@ -68,7 +68,7 @@ type silence struct {
 func askTerminal(tty *os.File, prompt string) (string, error) {
 	s := &silence{fd: int(tty.Fd()), prompt: prompt, tty: tty}
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP)
+	notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP)
 	defer signal.Stop(signals)
 	done := make(chan struct{})
 	defer close(done)
@@ -105,12 +105,14 @@ func (s *silence) begin() error {
 }
 
 // end brings the echo back, and the newline that was typed without being seen.
+// What was typed of a password that is not wanted any more is forgotten: the
+// shell would read it.
 func (s *silence) end(over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = over
 	if s.saved != nil {
-		unix.IoctlSetTermios(s.fd, ioctlSetTermios, s.saved)
+		unix.IoctlSetTermios(s.fd, ioctlFlushTermios, s.saved)
 		s.saved = nil
 		io.WriteString(s.tty, "\n")
 	}
@@ -129,8 +131,7 @@ func (s *silence) obey(signals chan os.Signal, done chan struct{}) {
 		switch sig {
 		case syscall.SIGTSTP:
 			s.end(false)
-			// The process stops within this call and goes on behind it.
-			syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
+			stopProcess()
 			s.begin()
 		case syscall.SIGQUIT:
 			// Its default is a dump, in which the password could be.

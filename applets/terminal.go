@@ -20,15 +20,20 @@ type catcher struct {
 	sig  *syscall.Signal
 }
 
-// catch has a signal call stop instead of ending the process at once. What was
-// ignored from the start, as nohup does, stays ignored.
-func (env *Env) catch(stop func()) *catcher {
-	c := &catcher{ch: make(chan os.Signal, 1), done: make(chan struct{})}
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+// notify has signals sent to ch. What was ignored from the start, as nohup does,
+// stays ignored.
+func notify(ch chan os.Signal, signals ...os.Signal) {
+	for _, sig := range signals {
 		if !signal.Ignored(sig) {
-			signal.Notify(c.ch, sig)
+			signal.Notify(ch, sig)
 		}
 	}
+}
+
+// catch has a signal call stop instead of ending the process at once.
+func (env *Env) catch(stop func()) *catcher {
+	c := &catcher{ch: make(chan os.Signal, 1), done: make(chan struct{})}
+	notify(c.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	c.wg.Go(func() {
 		select {
 		case sig := <-c.ch:
