@@ -2,6 +2,7 @@ package applets
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/pborman/getopt/v2"
@@ -35,6 +36,7 @@ func (l *folderList) Set(name string, _ getopt.Option) error {
 func (c *cleaning) flags(set *getopt.Set) {
 	set.FlagLong(&c.dryRun, "dry-run", 'n')
 	set.FlagLong(&c.verbose, "verbose", 'v')
+	c.jobs = strconv.Itoa(maildir.DefaultJobs)
 	set.FlagLong(&c.jobs, "jobs", 'j')
 	set.FlagLong(&c.folders, "folder", 0)
 	set.FlagLong(&c.keepFlagged, "keep-flagged", 0)
@@ -53,14 +55,9 @@ func (c *cleaning) options(now time.Time, days int) (maildir.Options, error) {
 		Now: now, Days: days, DryRun: c.dryRun,
 		Folders: c.folders, KeepFlagged: c.keepFlagged, SeenOnly: c.seenOnly, Saved: c.saved,
 	}
-	if c.jobs != "" {
-		n, err := parseNumber("--jobs", c.jobs, 1, maildir.MaxJobs)
-		if err != nil {
-			return opt, err
-		}
-		opt.Jobs = n
-	}
-	return opt, nil
+	var err error
+	opt.Jobs, err = parseNumber("--jobs", c.jobs, 1, maildir.MaxJobs)
+	return opt, err
 }
 
 // A cleaningRun is a pool at work over Maildirs, with its reports.

@@ -35,16 +35,30 @@ func (env *Env) catch(stop func()) *catcher {
 	c := &catcher{ch: make(chan os.Signal, 1), done: make(chan struct{})}
 	notify(c.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	c.wg.Go(func() {
-		select {
-		case sig := <-c.ch:
-			s := sig.(syscall.Signal)
-			c.sig = &s
-			stop()
-		case <-c.done:
+		var first time.Time
+		for {
+			select {
+			case sig := <-c.ch:
+				s := sig.(syscall.Signal)
+				switch {
+				case c.sig == nil:
+					c.sig, first = &s, time.Now()
+					stop()
+				case time.Since(first) > secondSignal:
+					dieBy(s)
+				}
+			case <-c.done:
+				return
+			}
 		}
 	})
 	return c
 }
+
+// secondSignal is how long a signal has to end a run in order. One that comes
+// later is meant: what is at hand may be a write that nobody will ever read.
+// One that comes sooner may be the same again: timeout(1) sends two.
+const secondSignal = time.Second
 
 // stop ends the catching and returns the signal that came, if any. Those that
 // come later find nothing left to be undone, but still wait for Main.

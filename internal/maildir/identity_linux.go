@@ -31,8 +31,11 @@ func newIdentity() (*identity, error) {
 		return id, nil
 	}
 	groups, err := unix.Getgroups()
+	if err != nil {
+		return nil, fmt.Errorf("%w: getgroups: %w", errIdentity, err)
+	}
 	id.groups = groups
-	return id, err
+	return id, nil
 }
 
 // own goes back to the identity of the process.

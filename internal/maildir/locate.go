@@ -44,8 +44,9 @@ func locate(path string) (location, error) {
 	case err != nil:
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		err = unix.ENOTDIR
-	// A user can rename what lies in his directory, root's directories too.
-	case st.Uid == 0 && parent.Uid != 0 && unix.Geteuid() == 0:
+	// Who may write a directory can rename what lies in it, root's directories
+	// too, unless the sticky bit forbids it.
+	case st.Uid == 0 && (parent.Uid != 0 || parent.Mode&0o022 != 0 && parent.Mode&unix.S_ISVTX == 0) && unix.Geteuid() == 0:
 		err = ErrRootOwned
 	}
 	if err != nil {

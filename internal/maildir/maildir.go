@@ -9,7 +9,7 @@
 //
 // The package trusts nobody below a Maildir: every name is looked up relative
 // to a directory that is open already, no link is followed, and under root the
-// kernel is asked with the rights of the Maildir's owner. See Locate for the
+// kernel is asked with the rights of the Maildir's owner. See locate for the
 // way to the Maildir.
 package maildir
 
@@ -61,8 +61,8 @@ func nameSize(name []byte) (int64, bool) {
 		if c == ',' || c == ':' {
 			break
 		}
-		// 15 digits are a petabyte; more is a joke that must not overflow.
-		if c < '0' || c > '9' || digits == 15 {
+		// 12 digits are a terabyte; more is a joke, and sums must not overflow.
+		if c < '0' || c > '9' || digits == 12 {
 			return 0, false
 		}
 		n = n*10 + int64(c-'0')

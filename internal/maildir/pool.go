@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"bytes"
+	"container/list"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -61,7 +62,8 @@ const MaxJobs = 256
 // A Pool removes old messages from any number of Maildirs with a fixed number
 // of workers. A piece of work is one read of a directory with all messages
 // that it gave, or one directory to be opened: so many small Maildirs and a
-// single huge one keep all workers busy alike, and memory grows with neither.
+// single huge one keep all workers busy alike. Memory grows with the number of
+// folders that lie in one directory, by their names, and with nothing else.
 type Pool struct {
 	opt        Options
 	old, stale Stamp // strictly before is old; in tmp the ctime before stale, too
@@ -82,6 +84,7 @@ type Pool struct {
 	ended  bool         // feed has no more
 	busy   int          // workers that may still add to stack
 	open   int          // directories held open
+	idle   *list.List   // of these, *node without a pin, the longest idle first
 }
 
 // A piece of work: a directory to read on, or names in it to be opened.
@@ -101,6 +104,7 @@ func NewPool(opt Options) *Pool {
 		stale: StampOf(opt.Now.Add(-tmpAge)),
 		found: make([]atomic.Bool, len(opt.Folders)),
 
+		idle:    list.New(),
 		feed:    make(chan *Target),
 		stopped: make(chan struct{}),
 	}
@@ -119,6 +123,11 @@ func (p *Pool) limitDescriptors() {
 		limit = int(r.Cur)
 	}
 	p.opt.Jobs = max(1, min(p.opt.Jobs, (limit-reserved)/(forWorker+1)))
+	// A worker is a thread, and the runtime does not survive one that cannot be
+	// made. Root is not bound by this limit.
+	if unix.Geteuid() != 0 && unix.Getrlimit(unix.RLIMIT_NPROC, &r) == nil && r.Cur/4 < uint64(p.opt.Jobs) {
+		p.opt.Jobs = max(1, int(r.Cur/4))
+	}
 	p.maxOpen = max(2, limit-reserved-forWorker*p.opt.Jobs)
 }
 
@@ -277,9 +286,10 @@ type node struct {
 	folderFail error // why that is not known
 
 	// Guarded by Pool.mu.
-	fd   int // -1: closed for want of descriptors
-	refs int // pieces of work, and nodes below
-	pins int // workers that use fd, and the one read of it that is under way or due
+	fd   int           // -1: closed for want of descriptors
+	refs int           // pieces of work, and nodes below
+	pins int           // workers that use fd, and the one read of it that is under way or due
+	rest *list.Element // in Pool.idle
 }
 
 // below returns the names of the directories that lead from the Maildir to n.
@@ -302,14 +312,13 @@ func (p *Pool) pin(n *node) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n.fd < 0 {
-		fd, err := p.reopen(n)
-		if err != nil {
+		if err := p.reopen(n); err != nil {
 			return -1, err
 		}
-		n.fd = fd
-		p.open++
 	}
 	n.pins++
+	p.wake(n)
+	p.closeIdle()
 	return n.fd, nil
 }
 
@@ -319,12 +328,31 @@ func (p *Pool) unpin(n *node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n.pins--
-	if n.pins == 0 && p.open > p.maxOpen && n.parent != nil {
-		p.close(n)
+	if n.pins == 0 && n.parent != nil {
+		n.rest = p.idle.PushBack(n)
+		p.closeIdle()
+	}
+}
+
+// wake takes n off the idle list.
+func (p *Pool) wake(n *node) {
+	if n.rest != nil {
+		p.idle.Remove(n.rest)
+		n.rest = nil
+	}
+}
+
+// closeIdle closes directories until there are descriptors enough. Work goes
+// depth first, so what has been idle longest is nearest to the Maildir and will
+// be needed last.
+func (p *Pool) closeIdle() {
+	for p.open > p.maxOpen && p.idle.Len() > 0 {
+		p.close(p.idle.Front().Value.(*node))
 	}
 }
 
 func (p *Pool) close(n *node) {
+	p.wake(n)
 	if n.fd >= 0 {
 		unix.Close(n.fd)
 		n.fd = -1
@@ -333,33 +361,54 @@ func (p *Pool) close(n *node) {
 }
 
 // reopen goes the same steps from the nearest directory above that is open,
-// and makes sure that they lead to the same place. Its caller has p.mu, which
-// keeps that directory open; this is the rare case of a tree deeper than the
-// process may have files open.
-func (p *Pool) reopen(n *node) (int, error) {
+// and makes sure that they lead to the same place. The last of those on the way
+// stay open: on the way back up they are needed next, and a tree d deep costs
+// some d*d/maxOpen steps, not d*d. Its caller has p.mu; this is the rare case
+// of a tree deeper than the process may have files open.
+func (p *Pool) reopen(n *node) error {
 	var steps []*node
 	up := n
 	for ; up.fd < 0; up = up.parent {
 		steps = append(steps, up)
 	}
 	fd := up.fd
+	passing := false // fd belongs to no node
 	for i := len(steps) - 1; i >= 0; i-- {
-		next, err := openat(fd, steps[i].name, openDir)
-		if fd != up.fd {
+		s := steps[i]
+		next, err := openSame(fd, s)
+		if passing {
 			unix.Close(fd)
 		}
 		if err != nil {
-			return -1, err
+			return err
 		}
 		fd = next
-		var st unix.Stat_t
-		if err = fstat(fd, &st); err == nil && (uint64(st.Dev) != steps[i].dev || st.Ino != steps[i].ino) {
-			err = ErrMoved
+		if passing = i > p.maxOpen/2; passing {
+			continue
 		}
-		if err != nil {
-			unix.Close(fd)
-			return -1, err
+		s.fd = fd
+		p.open++
+		if s != n {
+			s.rest = p.idle.PushBack(s)
 		}
+	}
+	return nil
+}
+
+// openSame opens the directory n in its parent, which is open as dir, and makes
+// sure that it is the one that was opened before.
+func openSame(dir int, n *node) (int, error) {
+	fd, err := openat(dir, n.name, openDir)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err = fstat(fd, &st); err == nil && (uint64(st.Dev) != n.dev || st.Ino != n.ino) {
+		err = ErrMoved
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
 	}
 	return fd, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"syscall"
 )
 
 // An Assignment is one line of qmail's users/assign, see qmail-users(5):
@@ -147,12 +148,30 @@ func FoldLocal(s string) string {
 	return string(b)
 }
 
+// openRegular opens a file that must be a regular one: a FIFO in its place
+// would hold up the night's work for ever.
+func openRegular(name string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: name, Err: errNotPlain}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // LookupAssign finds the = line for local in the users/assign file named file.
 // Of several the first counts, as for qmail. A malformed line elsewhere in the
 // file is none of this user's business. The error is ErrUnknown where there is
 // no such line.
 func LookupAssign(file, local string) (*Assignment, error) {
-	f, err := os.Open(file)
+	f, err := openRegular(file, 0)
 	if err != nil {
 		return nil, err
 	}

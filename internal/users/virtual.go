@@ -64,7 +64,7 @@ var (
 // returns false. What cannot be read is told to fail, and the rest is still
 // done. It returns an error where users/assign cannot be read.
 func (l VirtualList) Each(user func(Virtual) bool, fail func(error)) error {
-	f, err := os.Open(l.Assign)
+	f, err := openRegular(l.Assign, 0)
 	if err != nil {
 		return err
 	}
@@ -138,15 +138,14 @@ func (l *VirtualList) domain(a *Assignment) {
 		return
 	}
 	name := home + "/vpasswd"
-	fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if err == syscall.ENOENT || err == syscall.ENOTDIR {
+	f, err := openRegular(name, syscall.O_NOFOLLOW)
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
 		return
 	}
 	if err != nil {
-		l.fail(&os.PathError{Op: "open", Path: name, Err: err})
+		l.fail(err)
 		return
 	}
-	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	if err := vpasswdTrust(f, a.UID); err != nil {
 		l.fail(&os.PathError{Op: "read", Path: name, Err: err})
@@ -187,9 +186,6 @@ func vpasswdTrust(f *os.File, uid uint32) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
-	}
-	if !info.Mode().IsRegular() {
-		return errNotPlain
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 && st.Uid != uid {
 		return errWrongUser
