@@ -212,8 +212,12 @@ func TestIgnoredSignal(t *testing.T) {
 	}
 	const messages = 5000
 	home, left := manyOld(t, messages)
-	cmd := exec.Command("sh", "-c", `trap "" HUP; exec rmoldmail -j 1 10 "$1"`, "sh", home)
+	cmd := exec.Command("sh", "-c", `trap "" HUP; echo ready; exec rmoldmail -j 1 10 "$1"`, "sh", home)
+	out, err := cmd.StdoutPipe()
+	check(t, err)
 	check(t, cmd.Start())
+	_, err = out.Read(make([]byte, 6)) // the trap is set
+	check(t, err)
 	for range 100 {
 		cmd.Process.Signal(syscall.SIGHUP)
 		time.Sleep(time.Millisecond)
@@ -251,5 +255,34 @@ func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSecondSignal proves that a run whose output nobody takes can still be
+// ended: the first signal cannot be obeyed there, one that comes later kills.
+func TestSecondSignal(t *testing.T) {
+	if ours, _ := condition("kowaza"); !ours {
+		t.Skip("SKIP only kowaza catches signals")
+	}
+	home, _ := manyOld(t, 20000)
+	cmd := exec.Command("rmoldmail", "-n", "10", home)
+	out, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	_, err = out.Read(make([]byte, 1)) // it is at work, and will fill the pipe
+	check(t, err)
+	ended := make(chan error, 1)
+	go func() { _, err := cmd.Process.Wait(); ended <- err }()
+	for deadline := time.After(20 * time.Second); ; {
+		check(t, cmd.Process.Signal(syscall.SIGTERM))
+		select {
+		case err := <-ended:
+			check(t, err)
+			return
+		case <-deadline:
+			cmd.Process.Kill()
+			t.Fatal("it does not end")
+		case <-time.After(600 * time.Millisecond):
+		}
 	}
 }
