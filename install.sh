@@ -679,6 +679,17 @@ function expression(s,   v, name, why) {
 	return index(v, ";") == length(v) && v != ""
 }
 
+# again names a setting that stands further down, maybe behind a condition:
+# which value holds there only a run would tell.
+function again(s,   k, u) {
+	if (s ~ /^#/ || length(s) > 8192)
+		return
+	u = toupper(s)
+	for (k in uses)
+		if (u ~ "(^|[^A-Z0-9_])" k "[ \t]*[+.]?=([^=~>]|$)")
+			refuse(s, k " is set below the settings at the top")
+}
+
 NR == 1 {
 	sub(/^\357\273\277/, "")
 	if (/^#!.*perl/)
@@ -693,6 +704,10 @@ NR == 1 {
 	s = $0
 	sub(/\r$/, "", s)
 	sub(/^[ \t]+/, "", s)
+	if (below) {
+		again(s)
+		next
+	}
 	if (inside) { # a comment of PHP's
 		if (!(i = index(s, "*/")))
 			next
@@ -715,14 +730,15 @@ NR == 1 {
 			if (!i)
 				inside = 1
 			else if (substr(s, i + 2) ~ /[^ \t]/)
-				exit
+				below = 1
 			next
 		}
 	}
 	if (length(s) > 8192) {
 		if (match(s, /^[^=]*=/) && RLENGTH < 100)
 			refuse(s, "too long, nothing after it was read")
-		exit
+		below = 1
+		next
 	}
 	if (s ~ /^use[ \t].*;[ \t]*(#.*|\/\/.*)?$/)
 		next
@@ -730,9 +746,11 @@ NR == 1 {
 		next
 	if (lang != "perl" && lang != "php" && s ~ /^(export[ \t]|[A-Za-z_][A-Za-z0-9_]*[+]?=)/) {
 		if (!shell(s))
-			exit
-	} else if (lang == "sh" || !perl(s))
-		exit
+			below = 1
+	} else if (lang == "sh" || !perl(s)) {
+		below = 1
+		again(s)
+	}
 }
 
 END {

@@ -498,6 +498,10 @@ func TestInstallDryRun(t *testing.T) {
 func TestInstallSettings(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 1<<20)
+	// What stands behind the first command may hold or not: it is named.
+	below := func(text, key string) string {
+		return text + ": not carried over: " + key + " is set below the settings at the top\n"
+	}
 	tests := []struct {
 		name   string
 		link   string
@@ -514,7 +518,7 @@ func TestInstallSettings(t *testing.T) {
 		{"perl", "bin/rmmail_virtual", "#!/usr/bin/perl -w\nuse strict;\nuse POSIX qw(x); # y\n$VMDIR = \"/a\";\nmy $days='5'; our $vuser = 'pop'; # c\nlocal $qmail=\"/q\";\nprint 1;\n", "",
 			"VMDIR=/a DAYS=5 VUSER=pop QMAIL=/q", ""},
 		{"php", "bin/rmmail_virtual", "#!/usr/bin/php -q\n<?php\n/* a\n $days = 1;\n*/\n// b\n$vmdir = \"/a\"; // c\n$days = 5;\nfoo();\n$vuser='p';\n", "",
-			"VMDIR=/a DAYS=5", ""},
+			"VMDIR=/a DAYS=5", below("$vuser='p';", "VUSER")},
 		{"php on one line", "bin/rmoldmail", "<?php $vmdir='/a';\n", "", "VMDIR=/a", ""},
 		{"quoted blank", "bin/rmoldmail", "VMDIR='/home/a b'\n", "", "VMDIR='/home/a b'", ""},
 		{"joined", "bin/rmoldmail", "VMDIR='/home'/a\" b\"\n", "", "VMDIR='/home/a b'", ""},
@@ -542,10 +546,10 @@ func TestInstallSettings(t *testing.T) {
 		{"another applet's", "bin/rmoldmail", "DAYS=7\n", "", "", "DAYS=7: not carried over: rmoldmail does not use it\n"},
 		{"perl expressions", "bin/rmmail_virtual", "#!/usr/bin/perl\nmy $vmdir = $ARGV[0];\n$days = 010;\n@x = (1, 2);\n$| = 1;\nmy $vuser = \"a@b\";\nmy ($q) = 'x';\n$qmail = '/q';\n", "", "QMAIL=/q",
 			"my $vmdir = $ARGV[0];: not carried over: contains $\n$days = 010;: not carried over: not a plain value\n@x = (1, 2);: not carried over: no such key\n$| = 1;: not carried over: no such key\nmy $vuser = \"a@b\";: not carried over: contains @\nmy ($q) = 'x';: not carried over: no such key\n"},
-		{"perl, open", "bin/rmmail_virtual", "#!/usr/bin/perl\n@x = (\n$days = 1;\n);\n", "", "", "@x = (: not carried over: no such key\n"},
-		{"perl, a quoted quote", "bin/rmmail_virtual", "#!/usr/bin/perl\n$x = 'a\\'; $days = '3';\n$vuser = 'x';\n", "", "", "$x = 'a\\\\'; $days = '3';: not carried over: no such key\n"},
-		{"perl is no shell", "bin/rmmail_virtual", "#!/usr/bin/perl\nDAYS=3\n", "", "", ""},
-		{"shell is no perl", "bin/rmmail_virtual", "#!/bin/sh\n$DAYS='3';\nVUSER=x\n", "", "", ""},
+		{"perl, open", "bin/rmmail_virtual", "#!/usr/bin/perl\n@x = (\n$days = 1;\n);\n", "", "", "@x = (: not carried over: no such key\n" + below("$days = 1;", "DAYS")},
+		{"perl, a quoted quote", "bin/rmmail_virtual", "#!/usr/bin/perl\n$x = 'a\\'; $days = '3';\n$vuser = 'x';\n", "", "", "$x = 'a\\\\'; $days = '3';: not carried over: no such key\n" + below("$x = 'a\\\\'; $days = '3';", "DAYS") + below("$vuser = 'x';", "VUSER")},
+		{"perl is no shell", "bin/rmmail_virtual", "#!/usr/bin/perl\nDAYS=3\n", "", "", below("DAYS=3", "DAYS")},
+		{"shell is no perl", "bin/rmmail_virtual", "#!/bin/sh\n$DAYS='3';\nVUSER=x\n", "", "", below("$DAYS='3';", "DAYS") + below("VUSER=x", "VUSER")},
 
 		{"contradiction", "bin/rmoldmail", "VMDIR=/a\nVMDIR=/b\n", "", "VMDIR=/a", "VMDIR=/b: not carried over: contradicts VMDIR=/a, set before\n"},
 		{"contradicts the file", "bin/rmoldmail", "VMDIR=/b\n", "VMDIR= \"/a c\" # x\n", "VMDIR= \"/a c\" # x", "VMDIR=/b: not carried over: contradicts VMDIR=/a c, set before\n"},
@@ -554,26 +558,27 @@ func TestInstallSettings(t *testing.T) {
 		{"comments are not set", "bin/rmoldmail", "VMDIR=/a\n", "#VMDIR=/b\n  # QMAIL=/c\n", "  # QMAIL=/c VMDIR=/a", ""},
 		{"no newline", "bin/rmoldmail", "VMDIR=/a\nQMAIL=/q\n", "DAYS=3\nQMAIL=/q", "DAYS=3 QMAIL=/q VMDIR=/a", ""},
 
-		{"head ends", "bin/rmmail_virtual", "VMDIR=/a\ncd /\nDAYS=3\n", "", "VMDIR=/a", ""},
-		{"head ends at an assignment for a command", "bin/rmmail_virtual", "VMDIR=/a rmoldmail 7\nDAYS=3\n", "", "", ""},
-		{"head ends at a condition", "bin/rmmail_virtual", "VMDIR=/a && DAYS=3\nDAYS=4\n", "", "", ""},
-		{"head ends within a line", "bin/rmmail_virtual", "VMDIR=/a; cd /\nDAYS=3\n", "", "VMDIR=/a", ""},
-		{"set with a command", "bin/rmmail_virtual", "set -e; cd /\nDAYS=3\n", "", "", ""},
-		{"open quote", "bin/rmmail_virtual", "VUSER=x\nFOO=\"\nVMDIR=/a\n\"\nDAYS=3\n", "", "VUSER=x", "FOO=\": not carried over: goes on in the next line, nothing after it was read\n"},
-		{"open command", "bin/rmmail_virtual", "FOO=$(\nVMDIR=/a\n)\n", "", "", "FOO=$(: not carried over: goes on in the next line, nothing after it was read\n"},
-		{"continued", "bin/rmmail_virtual", "FOO=a\\\nVMDIR=/a\n", "", "", "FOO=a\\\\: not carried over: goes on in the next line, nothing after it was read\n"},
+		{"a condition below", "bin/rmmail_virtual", "DAYS=60\ntest \"$1\" && DAYS=7\nif [ $DAYS == 7 ]; then\n", "", "DAYS=60", below(`test "$1" && DAYS=7`, "DAYS")},
+		{"head ends", "bin/rmmail_virtual", "VMDIR=/a\ncd /\nDAYS=3\n", "", "VMDIR=/a", below("DAYS=3", "DAYS")},
+		{"head ends at an assignment for a command", "bin/rmmail_virtual", "VMDIR=/a rmoldmail 7\nDAYS=3\n", "", "", below("DAYS=3", "DAYS")},
+		{"head ends at a condition", "bin/rmmail_virtual", "VMDIR=/a && DAYS=3\nDAYS=4\n", "", "", below("DAYS=4", "DAYS")},
+		{"head ends within a line", "bin/rmmail_virtual", "VMDIR=/a; cd /\nDAYS=3\n", "", "VMDIR=/a", below("DAYS=3", "DAYS")},
+		{"set with a command", "bin/rmmail_virtual", "set -e; cd /\nDAYS=3\n", "", "", below("DAYS=3", "DAYS")},
+		{"open quote", "bin/rmmail_virtual", "VUSER=x\nFOO=\"\nVMDIR=/a\n\"\nDAYS=3\n", "", "VUSER=x", "FOO=\": not carried over: goes on in the next line, nothing after it was read\n" + below("VMDIR=/a", "VMDIR") + below("DAYS=3", "DAYS")},
+		{"open command", "bin/rmmail_virtual", "FOO=$(\nVMDIR=/a\n)\n", "", "", "FOO=$(: not carried over: goes on in the next line, nothing after it was read\n" + below("VMDIR=/a", "VMDIR")},
+		{"continued", "bin/rmmail_virtual", "FOO=a\\\nVMDIR=/a\n", "", "", "FOO=a\\\\: not carried over: goes on in the next line, nothing after it was read\n" + below("VMDIR=/a", "VMDIR")},
 
 		{"CRLF", "bin/rmmail_virtual", "#!/bin/sh\r\nVMDIR=/a\r\nDAYS='3'\r\n\r\nVUSER=p\r\n", "", "VMDIR=/a DAYS=3 VUSER=p", ""},
 		{"byte order mark", "bin/rmoldmail", "\xef\xbb\xbfVMDIR=/a\n", "", "VMDIR=/a", ""},
 		{"no newline at the end", "bin/rmoldmail", "VMDIR=/a", "", "VMDIR=/a", ""},
 		{"long comment", "bin/rmoldmail", "#" + long + "\nVMDIR=/a\n", "", "VMDIR=/a", ""},
-		{"long value", "bin/rmoldmail", "VMDIR=/" + long + "\nQMAIL=/q\n", "", "", "VMDIR=/" + long[:193] + "...: not carried over: too long, nothing after it was read\n"},
+		{"long value", "bin/rmoldmail", "VMDIR=/" + long + "\nQMAIL=/q\n", "", "", "VMDIR=/" + long[:193] + "...: not carried over: too long, nothing after it was read\n" + below("QMAIL=/q", "QMAIL")},
 		{"long path", "bin/rmoldmail", "VMDIR=/" + long[:5000] + "\nQMAIL=/q\n", "", "QMAIL=/q", "VMDIR=/" + long[:193] + "...: not carried over: too long\n"},
 		{"NUL", "bin/rmoldmail", "#\x00\nVMDIR=/a\x00b\nQMAIL=/q\n", "", "QMAIL=/q", "VMDIR=/a\\001b: not carried over: control character\n"},
 		{"control characters", "bin/rmoldmail", "VMDIR='/a\tb\x1b[2J\x7f'\nF=\xc2\x9b\n", "", "", "VMDIR='/a\\011b\\033[2J\\177': not carried over: contains a glob\nF=\\302\\233: not carried over: no such key\n"},
 		{"invalid UTF-8", "bin/rmoldmail", "# \xa4\xa2\xff\nVMDIR=/\xa4\xa2\nF=\xa4\xe3\x81\x82\xed\xa0\x80\xe3\x81\nQMAIL=/q\n", "", "VMDIR='/\xa4\xa2' QMAIL=/q", "F=\\244\u3042\\355\\240\\200\\343\\201: not carried over: no such key\n"},
 		{"EUC-JP, Shift_JIS comments", "bin/rmoldmail", "#!/bin/sh\n# \xc0\xdf\xc4\xea\n# \x90\xdd\x92\xe8\x95\x5c\nVMDIR=/a # \x95\x5c\n", "", "VMDIR=/a", ""},
-		{"binary", "bin/rmoldmail", "\x7fELF\x02\x01\x00\x00\nVMDIR=/a\n", "", "", ""},
+		{"binary", "bin/rmoldmail", "\x7fELF\x02\x01\x00\x00\nVMDIR=/a\n", "", "", below("VMDIR=/a", "VMDIR")},
 		{"nothing", "bin/rmoldmail", "", "", "", ""},
 	}
 	installed(t, func(in *installation) {
