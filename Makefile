@@ -31,7 +31,7 @@ lint:
 	shellcheck install.sh .ci/run .ci/test .ci/test-deps testdata/*.sh $$(grep -l '^#!/bin/sh' testdata/originals/*)
 	mandoc -Tlint -Wwarning man/*.[1-8]
 
-# Data of a million files below build/: run it where there is room for it.
+# Some four million files below build/: run it where there is room for them.
 bench: build
 	$(GO) build -o build/bench ./testdata/bench
 	build/bench $(BENCHFLAGS) ./kowaza build/bench-data
@@ -45,7 +45,7 @@ uninstall:
 dist: build
 	rm -rf build/$(DIST)
 	mkdir -p build/$(DIST)
-	cp -R kowaza install.sh symlinks.txt kowaza.conf man LICENSE README.md build/$(DIST)
+	cp -R kowaza install.sh symlinks.txt kowaza.conf man examples LICENSE README.md build/$(DIST)
 	tar -C build --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -czf build/$(DIST).tar.gz $(DIST)
 
 clean:

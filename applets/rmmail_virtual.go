@@ -87,11 +87,14 @@ func runRmmailVirtual(env *Env, argv []string) error {
 	})
 }
 
+// notEntered is what like messages are about where a Maildir cannot be entered.
+const notEntered = "virtual users"
+
 // cleanVirtual cleans the Maildirs of this host's share of the users.
 func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, list users.VirtualList) error {
 	r := env.newCleaningRun(opt, verbose)
 	v := &virtualRun{env: env, list: list, share: share,
-		targets: make(chan *maildir.Target), end: make(chan struct{}), places: make(map[string]bool)}
+		targets: make(chan *maildir.Target, 256), end: make(chan struct{}), places: make(map[string]bool)}
 	var total maildir.Stats
 	cleaned, met := 0, false
 	// A mail store that is away must not fill the mail that cron sends.
@@ -99,7 +102,7 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 		if t.Begun() {
 			return t.Path
 		}
-		return list.Assign
+		return notEntered
 	}
 	r.passOver = func(path string, err error) bool {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -128,7 +131,7 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 	close(v.end)
 	for range v.targets { // let it come to its end
 	}
-	v.places[list.Assign] = true
+	v.places[notEntered] = true
 	for place := range v.places {
 		env.WarnedAll(place)
 	}

@@ -3,6 +3,7 @@ package maildir
 import (
 	"errors"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/emersion/go-imap/utf7"
 	"golang.org/x/text/unicode/norm"
@@ -21,7 +22,8 @@ var ErrFolder = errors.New("no name of a folder")
 
 // NewFolder reads a pattern.
 func NewFolder(name string) (Folder, error) {
-	if name == "" || strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Contains(name, "//") {
+	// Bytes of another charset would all be alike.
+	if name == "" || !utf8.ValidString(name) || strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Contains(name, "//") {
 		return Folder{}, ErrFolder
 	}
 	pattern := norm.NFC.String(name)

@@ -59,7 +59,7 @@ func (e *LineError) Unwrap() error { return e.Err }
 
 // maxLine bounds a line, in bytes: no path and no name is as long, and the
 // reader's memory must not be the file's to choose.
-const maxLine = 1 << 20
+const maxLine = 64 << 10
 
 var (
 	errNoColon  = errors.New("malformed line: fewer than 7 colons")

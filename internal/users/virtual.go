@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -225,12 +226,14 @@ func (l *VirtualList) flush() {
 	for _, c := range l.batch {
 		names[c.Name], names[c.account] = true, true
 	}
-	logins, failed := l.Passwd.byNames(names)
+	logins, homes, failed := l.Passwd.byNames(names)
 	for _, c := range l.batch {
 		if l.stopped {
 			break
 		}
 		home, err := isLoginHome(c, logins, failed)
+		// A name service may answer by a longer name than was asked for.
+		home = home || homes[c.Home]
 		switch {
 		case err != nil:
 			l.fail(&LineError{c.file, c.line, err})
@@ -247,7 +250,7 @@ func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, err
 	for _, name := range []string{c.account, c.Name} {
 		login := logins[name]
 		if login == nil {
-			if failed != nil && ValidName(name) == nil {
+			if failed != nil && couldLogin(name) {
 				return false, failed
 			}
 			continue
@@ -264,10 +267,16 @@ func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, err
 	return false, nil
 }
 
-// byNames looks up several names at once. Where failed is not nil, a name
-// without a login may have one.
-func (p Passwd) byNames(names map[string]bool) (logins map[string]*Login, failed error) {
-	logins = make(map[string]*Login)
+// maxName is the longest name a login can have (LOGIN_NAME_MAX), in bytes. What
+// a vpasswd has for a name could be long enough to keep getent from starting.
+const maxName = 256
+
+func couldLogin(name string) bool { return len(name) <= maxName && ValidName(name) == nil }
+
+// byNames looks up several names at once; homes are those of all answers,
+// cleaned. Where failed is not nil, a name without a login may have one.
+func (p Passwd) byNames(names map[string]bool) (logins map[string]*Login, homes map[string]bool, failed error) {
+	logins, homes = make(map[string]*Login), make(map[string]bool)
 	note := func(l *Login) bool {
 		if names[l.Name] && logins[l.Name] == nil {
 			logins[l.Name] = l
@@ -275,29 +284,35 @@ func (p Passwd) byNames(names map[string]bool) (logins map[string]*Login, failed
 		return false
 	}
 	if _, err := p.inFile(note); err != nil {
-		return logins, err
+		return logins, homes, err
 	}
 	var ask []string
 	for name := range names {
-		if logins[name] == nil && ValidName(name) == nil {
+		if logins[name] == nil && couldLogin(name) {
 			ask = append(ask, name)
 		}
 	}
 	command := p.getentCommand()
 	if len(ask) == 0 || command == "" {
-		return logins, nil
+		return logins, homes, nil
 	}
 	out, err := runGetent(command, ask...)
 	for line := range strings.Lines(out) {
 		if l, ok := parseLogin(strings.TrimSuffix(line, "\n")); ok {
 			note(l)
+			homes[path.Clean(l.Home)] = true
 		}
 	}
-	if err == ErrUnknown { // one of them at least
-		err = nil
+	switch err {
+	case ErrUnknown: // one of them at least
+		return logins, homes, nil
+	case nil: // all of them were found, says getent(1)
+		return logins, homes, errNoAnswer
 	}
-	return logins, err
+	return logins, homes, fmt.Errorf("getent passwd: %w", err)
 }
+
+var errNoAnswer = errors.New("getent passwd: answer not understood")
 
 // A lineReader reads lines of any length in bounded memory.
 type lineReader struct{ r *bufio.Reader }

@@ -68,8 +68,8 @@ func virtualJobs(kowaza string) []job {
 			make: data(1000), programs: []program{ours, find, slow(page)},
 		},
 		{
-			name: "10000 users x 50 messages, 1/21 old", deletes: true,
-			make: data(10000), programs: []program{ours, find},
+			name: "10000 users x 50 messages, 1/21 old", deletes: true, slow: 1,
+			make: data(10000), programs: []program{slow(ours), slow(find)},
 		},
 	}
 }
