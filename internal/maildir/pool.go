@@ -105,7 +105,7 @@ func NewPool(opt Options) *Pool {
 		found: make([]atomic.Bool, len(opt.Folders)),
 
 		idle:    list.New(),
-		feed:    make(chan *Target),
+		feed:    make(chan *Target, opt.Jobs),
 		stopped: make(chan struct{}),
 	}
 	p.more.L = &p.mu
@@ -209,23 +209,26 @@ func (p *Pool) take() (t *Target, w piece, ok bool) {
 				p.more.Signal()
 			}
 			return nil, w, true
-		case !p.ended && !p.asking && !p.stop.Load():
+		case p.ended || p.asking || p.stop.Load():
+			if p.busy == 0 && !p.asking {
+				p.more.Broadcast()
+				return nil, piece{}, false
+			}
+			p.more.Wait()
+		default:
+			// One worker waits for the next target, the others for anything.
 			p.asking = true
 			p.mu.Unlock()
 			t, ok := p.ask()
 			p.mu.Lock()
 			p.asking = false
-			p.ended = !ok
-			p.more.Broadcast()
 			if ok {
 				p.busy++
+				p.more.Signal()
 				return t, piece{}, true
 			}
-		case p.busy == 0 && !p.asking:
+			p.ended = true
 			p.more.Broadcast()
-			return nil, piece{}, false
-		default:
-			p.more.Wait()
 		}
 	}
 }
