@@ -86,6 +86,7 @@ func TestReadTrust(t *testing.T) {
 	file := filepath.Join(dir, "conf")
 	write := func(mode os.FileMode) {
 		t.Helper()
+		os.Remove(file) // it may be read-only
 		if err := os.WriteFile(file, []byte("DAYS=3\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
