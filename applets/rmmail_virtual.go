@@ -96,7 +96,7 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 	v := &virtualRun{env: env, list: list, share: share,
 		targets: make(chan *maildir.Target, 256), end: make(chan struct{}), places: make(map[string]bool)}
 	var total maildir.Stats
-	cleaned, met := 0, false
+	cleaned := 0
 	// A mail store that is away must not fill the mail that cron sends.
 	r.place = func(t *maildir.Target) string {
 		if t.Begun() {
@@ -115,7 +115,7 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 	}
 	r.done = func(t *maildir.Target, s maildir.Stats) {
 		if t.Begun() {
-			cleaned, met = cleaned+1, true
+			cleaned++
 			total.Add(s)
 		}
 	}
@@ -143,7 +143,7 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 		return v.err
 	case v.users == 0:
 		return fmt.Errorf("%s: no virtual user%s", list.Assign, where(list))
-	case !met && !v.met:
+	case cleaned == 0 && !v.met:
 		return fmt.Errorf("none of %d virtual users%s has a Maildir: is the mail store mounted?", v.users, where(list))
 	case v.failed:
 		return ErrReported

@@ -231,12 +231,12 @@ func (d *dovecot) start() error {
 			case <-time.After(20 * time.Millisecond):
 			}
 			if time.Now().After(deadline) {
-				d.stop(cmd.Process.Pid, ended)
+				stopServer(d.t, "dovecot", cmd.Process.Pid, ended)
 				return fmt.Errorf("no answer by %s on port %d", protocol, port)
 			}
 		}
 	}
-	d.t.Cleanup(func() { d.stop(cmd.Process.Pid, ended) })
+	d.t.Cleanup(func() { stopServer(d.t, "dovecot", cmd.Process.Pid, ended) })
 	return nil
 }
 
@@ -252,18 +252,19 @@ func (d *dovecot) answers(port int) bool {
 	return err == nil && strings.Contains(line, d.dir)
 }
 
-// stop ends the server, and sees to it that none of its processes stays.
-func (d *dovecot) stop(pid int, ended <-chan error) {
+// stopServer ends a server that leads the process group pid, and sees to it that
+// none of its processes stays.
+func stopServer[T any](t *testing.T, name string, pid int, ended <-chan T) {
 	syscall.Kill(pid, syscall.SIGTERM)
 	select {
 	case <-ended:
 	case <-time.After(patience):
-		d.t.Error("dovecot does not end")
+		t.Errorf("%s does not end", name)
 		syscall.Kill(-pid, syscall.SIGKILL)
 		<-ended
 	}
 	if !until(func() bool { return !groupLives(pid) }) {
-		d.t.Error("dovecot left processes behind")
+		t.Errorf("%s left processes behind", name)
 		syscall.Kill(-pid, syscall.SIGKILL)
 	}
 }

@@ -186,7 +186,7 @@ func (p *postfix) start() {
 	pid := master.Process.Pid
 	ended := make(chan struct{})
 	go func() { master.Wait(); close(ended) }()
-	p.t.Cleanup(func() { p.stop(pid, ended) })
+	p.t.Cleanup(func() { stopServer(p.t, "postfix", pid, ended) })
 	guard(p.t, pid)
 
 	if !until(func() bool {
@@ -222,22 +222,6 @@ func guard(t *testing.T, pgid int) {
 			t.Error(err)
 		}
 	})
-}
-
-// stop ends the server, and sees to it that none of its processes stays.
-func (p *postfix) stop(pid int, ended <-chan struct{}) {
-	syscall.Kill(pid, syscall.SIGTERM)
-	select {
-	case <-ended:
-	case <-time.After(patience):
-		p.t.Error("postfix does not end")
-		syscall.Kill(-pid, syscall.SIGKILL)
-		<-ended
-	}
-	if !until(func() bool { return !groupLives(pid) }) {
-		p.t.Error("postfix left processes behind")
-		syscall.Kill(-pid, syscall.SIGKILL)
-	}
 }
 
 // log returns what Postfix has logged so far.
