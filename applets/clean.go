@@ -104,15 +104,15 @@ func (env *Env) newCleaningRun(opt maildir.Options, verbose bool) *cleaningRun {
 	return r
 }
 
-// run cleans the Maildirs that next returns.
-func (r *cleaningRun) run(next func() (*maildir.Target, bool)) error {
+// run cleans the Maildirs that come through feed.
+func (r *cleaningRun) run(feed <-chan *maildir.Target) error {
 	env := r.env
 	signals := env.catch(r.pool.Stop)
 	progress := env.startProgress(r.verbose, func() string {
 		messages, removed := r.pool.Progress()
 		return fmt.Sprintf("%d messages, %d %s", messages, removed, gone(r.opt.DryRun))
 	})
-	r.pool.Run(next)
+	r.pool.Run(feed)
 	progress.stop()
 	if sig := signals.stop(); sig != nil {
 		_, removed := r.pool.Progress()

@@ -120,10 +120,7 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 		}
 	}
 	go v.find()
-	err := r.run(func() (*maildir.Target, bool) {
-		t, ok := <-v.targets
-		return t, ok
-	})
+	err := r.run(v.targets)
 	var killed Killed
 	if errors.As(err, &killed) {
 		return err

@@ -68,12 +68,10 @@ func runRmoldmail(env *Env, argv []string) error {
 		return err
 	}
 	r := env.newCleaningRun(opt, c.verbose)
-	once := false
-	return r.run(func() (*maildir.Target, bool) {
-		first := !once
-		once = true
-		return &maildir.Target{Path: maildir.Home(home)}, first
-	})
+	feed := make(chan *maildir.Target, 1)
+	feed <- &maildir.Target{Path: maildir.Home(home)}
+	close(feed)
+	return r.run(feed)
 }
 
 // ownerHome returns the directory in which the Maildir of the operand OWNER

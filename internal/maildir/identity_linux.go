@@ -20,6 +20,7 @@ var errIdentity = errors.New("cannot take the identity of the owner")
 type identity struct {
 	root     bool // whether there is anything to change: the effective uid is 0
 	groups   []int
+	egid     uint32
 	uid, gid uint32
 	taken    bool // uid and gid hold
 }
@@ -34,7 +35,7 @@ func newIdentity() (*identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: getgroups: %w", errIdentity, err)
 	}
-	id.groups = groups
+	id.groups, id.egid = groups, uint32(unix.Getegid())
 	return id, nil
 }
 
@@ -43,8 +44,11 @@ func (id *identity) own() error {
 	if !id.root || !id.taken {
 		return nil
 	}
-	return id.set(uint32(unix.Geteuid()), uint32(unix.Getegid()), id.groups, false)
+	return id.set(0, id.egid, id.groups, false)
 }
+
+// at tells whether the identity at hand is that of an owner with that uid.
+func (id *identity) at(uid uint32) bool { return id.taken && id.uid == uid }
 
 // become takes the identity of a Maildir's owner.
 func (id *identity) become(uid, gid uint32) error {

@@ -17,6 +17,47 @@ type location struct {
 	uid, gid uint32
 }
 
+// A way is what was found out on the way to one Maildir and serves for the
+// next: of many users' homes most lie in one directory.
+type way struct {
+	dir   string // the directory two names above the last Maildir
+	fd    int    // which is open, with O_PATH, where dir is not empty
+	links int    // met on the way there
+}
+
+func (y *way) close() {
+	if y.dir != "" {
+		unix.Close(y.fd)
+		y.dir = ""
+	}
+}
+
+// to opens dir, unless it was the last one.
+func (y *way) to(dir string) error {
+	if y.dir == dir {
+		return nil
+	}
+	y.close()
+	var w walk
+	var parent unix.Stat_t
+	fd, err := w.from(-1, "/", dir, &parent)
+	if err != nil {
+		return err
+	}
+	y.dir, y.fd, y.links = dir, fd, w.links
+	return nil
+}
+
+// cutLast cuts an absolute path before its last two names.
+func cutLast(path string) (dir, rest string) {
+	i := strings.LastIndexByte(path, '/')
+	i = strings.LastIndexByte(path[:max(i, 0)], '/')
+	if i <= 0 {
+		return "/", path
+	}
+	return path[:i], strings.TrimLeft(path[i:], "/")
+}
+
 // locate walks to an absolute path, one name after the other, each relative to
 // the directory that the step before opened.
 //
@@ -27,15 +68,14 @@ type location struct {
 //
 // An *fs.PathError names the step that failed; fs.ErrNotExist and ErrLink come
 // through.
-func locate(path string) (location, error) {
-	w := walk{}
-	root, err := openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
-	if err != nil {
-		return location{}, &fs.PathError{Op: "open", Path: "/", Err: err}
+func (y *way) locate(path string) (location, error) {
+	dir, rest := cutLast(path)
+	if err := y.to(dir); err != nil {
+		return location{}, err
 	}
+	w := walk{links: y.links}
 	var parent, st unix.Stat_t
-	fd, err := w.from(root, "/", path, &parent)
-	unix.Close(root)
+	fd, err := w.from(y.fd, dir, rest, &parent)
 	if err != nil {
 		return location{}, err
 	}
@@ -63,20 +103,27 @@ type walk struct{ links int }
 // shown, and returns an O_PATH descriptor of what it leads to. parent becomes
 // the state of the directory that this lies in.
 func (w *walk) from(dir int, shown, path string, parent *unix.Stat_t) (int, error) {
+	cur := dir // and not to be closed
 	if strings.HasPrefix(path, "/") {
 		shown = "/"
+		root, err := openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
+		}
+		cur = root
 	}
-	cur, err := w.start(dir, path)
-	if err != nil {
-		return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
+	leave := func(fd int) {
+		if fd != dir {
+			unix.Close(fd)
+		}
 	}
-	for _, name := range strings.Split(path, "/") {
+	for name := range strings.SplitSeq(path, "/") {
 		if name == "" || name == "." {
 			continue
 		}
 		shown = join(shown, name)
 		if err := fstat(cur, parent); err != nil {
-			unix.Close(cur)
+			leave(cur)
 			return -1, &fs.PathError{Op: "stat", Path: shown, Err: err}
 		}
 		next, isLink, err := openStep(cur, name)
@@ -85,22 +132,20 @@ func (w *walk) from(dir int, shown, path string, parent *unix.Stat_t) (int, erro
 		} else if err != nil {
 			err = &fs.PathError{Op: "open", Path: shown, Err: err}
 		}
-		unix.Close(cur)
+		leave(cur)
 		if err != nil {
 			return -1, err
 		}
 		cur = next
 	}
-	return cur, nil
-}
-
-// start opens the directory that path is relative to once more, so that the
-// walk may close what it leaves.
-func (w *walk) start(dir int, path string) (int, error) {
-	if strings.HasPrefix(path, "/") {
-		return openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
+	if cur == dir { // path was nothing but dots
+		fd, err := openat(dir, ".", openPath|unix.O_DIRECTORY)
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
+		}
+		cur = fd
 	}
-	return openat(dir, ".", openPath|unix.O_DIRECTORY)
+	return cur, nil
 }
 
 // follow resolves the link that is open as link and lies in the directory dir

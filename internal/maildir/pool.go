@@ -3,6 +3,7 @@ package maildir
 import (
 	"bytes"
 	"container/list"
+	"errors"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -76,15 +77,16 @@ type Pool struct {
 
 	tell sync.Mutex // around the funcs of opt
 
-	mu     sync.Mutex   // guards what follows, and every node's counts
-	more   sync.Cond    // something to do, or nothing any more
-	stack  []piece      // last in, first out: depth first, so it stays short
-	feed   chan *Target // what next returned
-	asking bool         // a worker waits for feed
-	ended  bool         // feed has no more
-	busy   int          // workers that may still add to stack
-	open   int          // directories held open
-	idle   *list.List   // of these, *node without a pin, the longest idle first
+	mu     sync.Mutex     // guards what follows, and every node's counts
+	more   sync.Cond      // something to do, or nothing any more
+	stack  []piece        // last in, first out: depth first, so it stays short
+	feed   <-chan *Target // what Run was given
+	asking bool           // a worker waits for feed
+	ended  bool           // feed has no more
+	busy   int            // workers that may still add to stack
+	idlers int            // workers that wait for more
+	open   int            // directories held open
+	idle   *list.List     // of these, *node without a pin, the longest idle first
 }
 
 // A piece of work: a directory to read on, or names in it to be opened.
@@ -105,7 +107,6 @@ func NewPool(opt Options) *Pool {
 		found: make([]atomic.Bool, len(opt.Folders)),
 
 		idle:    list.New(),
-		feed:    make(chan *Target, opt.Jobs),
 		stopped: make(chan struct{}),
 	}
 	p.more.L = &p.mu
@@ -116,7 +117,7 @@ func NewPool(opt Options) *Pool {
 // limitDescriptors fits the run into the process's limit of open files: some
 // for the process, a few for each worker, and the rest hold directories.
 func (p *Pool) limitDescriptors() {
-	const reserved, forWorker = 24, 3
+	const reserved, forWorker = 24, 4
 	limit := 1024
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) == nil && r.Cur < 1024 {
@@ -144,11 +145,10 @@ func (p *Pool) Found(i int) bool { return p.found[i].Load() }
 // Progress tells how many messages have been looked at and removed so far.
 func (p *Pool) Progress() (messages, removed int64) { return p.seen.Load(), p.gone.Load() }
 
-// Run cleans the Maildirs that next returns until it returns false. It asks
-// for one only when a worker has nothing else to do, and not on a worker's
-// thread: next has the rights of the process.
-func (p *Pool) Run(next func() (*Target, bool)) {
-	go p.produce(next)
+// Run cleans the Maildirs that come through feed until it is closed. It takes
+// one only when a worker has nothing else to do. After Stop it takes no more.
+func (p *Pool) Run(feed <-chan *Target) {
+	p.feed = feed
 	// Every worker is in a system call most of the time. With a P for each, it
 	// need not wait for the scheduler to notice.
 	if procs := runtime.GOMAXPROCS(0); procs < p.opt.Jobs {
@@ -168,31 +168,6 @@ func (p *Pool) Run(next func() (*Target, bool)) {
 	wg.Wait()
 }
 
-func (p *Pool) produce(next func() (*Target, bool)) {
-	defer close(p.feed)
-	for {
-		t, ok := next()
-		if !ok {
-			return
-		}
-		select {
-		case p.feed <- t:
-		case <-p.stopped:
-			return
-		}
-	}
-}
-
-// ask returns the next target.
-func (p *Pool) ask() (*Target, bool) {
-	select {
-	case t, ok := <-p.feed:
-		return t, ok
-	case <-p.stopped:
-		return nil, false
-	}
-}
-
 // take returns the next piece of work: a target to begin with, or a piece of
 // which names, if any, has only one. It waits where others may still find
 // some, and returns false when all is done.
@@ -201,35 +176,68 @@ func (p *Pool) take() (t *Target, w piece, ok bool) {
 	defer p.mu.Unlock()
 	p.busy--
 	for {
-		switch {
-		case len(p.stack) > 0:
+		if len(p.stack) > 0 {
 			p.busy++
 			w = p.pop()
 			if len(p.stack) > 0 {
-				p.more.Signal()
+				p.call()
 			}
 			return nil, w, true
-		case p.ended || p.asking || p.stop.Load():
+		}
+		if p.ended || p.stop.Load() {
 			if p.busy == 0 && !p.asking {
 				p.more.Broadcast()
 				return nil, piece{}, false
 			}
-			p.more.Wait()
-		default:
-			// One worker waits for the next target, the others for anything.
-			p.asking = true
-			p.mu.Unlock()
-			t, ok := p.ask()
-			p.mu.Lock()
-			p.asking = false
-			if ok {
-				p.busy++
-				p.more.Signal()
-				return t, piece{}, true
-			}
-			p.ended = true
-			p.more.Broadcast()
+			p.await()
+			continue
 		}
+		select {
+		case t, ok = <-p.feed:
+		default:
+			if p.asking {
+				p.await()
+				continue
+			}
+			t, ok = p.ask()
+		}
+		if ok {
+			p.busy++
+			if len(p.feed) > 0 || !p.asking {
+				p.call()
+			}
+			return t, piece{}, true
+		}
+		p.ended = true
+		p.more.Broadcast()
+	}
+}
+
+// ask waits for the next target. One worker at a time does, and the others wait
+// for anything. Its caller has p.mu.
+func (p *Pool) ask() (t *Target, ok bool) {
+	p.asking = true
+	p.mu.Unlock()
+	select {
+	case t, ok = <-p.feed:
+	case <-p.stopped:
+	}
+	p.mu.Lock()
+	p.asking = false
+	return t, ok
+}
+
+// await lets a worker wait until there is something to do, and call wakes one.
+// Their callers have p.mu.
+func (p *Pool) await() {
+	p.idlers++
+	p.more.Wait()
+	p.idlers--
+}
+
+func (p *Pool) call() {
+	if p.idlers > 0 {
+		p.more.Signal()
 	}
 }
 
@@ -279,7 +287,7 @@ type node struct {
 	tree     *tree
 	parent   *node // nil for the Maildir itself
 	name     string
-	dev, ino uint64
+	dev, ino uint64 // noted when it is closed before its time
 	holds    content
 	trash    bool // in .Trash, whose size no quota counts
 
@@ -350,7 +358,13 @@ func (p *Pool) wake(n *node) {
 // be needed last.
 func (p *Pool) closeIdle() {
 	for p.open > p.maxOpen && p.idle.Len() > 0 {
-		p.close(p.idle.Front().Value.(*node))
+		n := p.idle.Front().Value.(*node)
+		var st unix.Stat_t
+		if fstat(n.fd, &st) != nil {
+			st.Ino = 0 // no directory's: it is not found again
+		}
+		n.dev, n.ino = uint64(st.Dev), st.Ino
+		p.close(n)
 	}
 }
 
@@ -445,6 +459,9 @@ type worker struct {
 	p       *Pool
 	id      *identity
 	idErr   error
+	way     way    // to the Maildirs
+	owner   uint32 // of the Maildir that was found last
+	same    bool   // and of the one before
 	buf     []byte
 	subdirs []byte // names of directories met in a batch, each ends with NUL
 	st      unix.Stat_t
@@ -462,6 +479,7 @@ func newWorker(p *Pool) *worker {
 }
 
 func (w *worker) run() {
+	defer w.way.close()
 	for {
 		t, work, ok := w.p.take()
 		switch {
@@ -553,10 +571,7 @@ func (w *worker) enter(t *Target) (*node, error) {
 	if w.idErr != nil {
 		return nil, w.idErr
 	}
-	if err := w.id.own(); err != nil {
-		return nil, err
-	}
-	loc, err := locate(t.Path)
+	loc, err := w.locate(t.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -583,7 +598,33 @@ func (w *worker) enter(t *Target) (*node, error) {
 	w.p.open++
 	w.p.mu.Unlock()
 	t.begun = true
-	return &node{tree: &tree{t: t, uid: loc.uid, gid: loc.gid}, fd: fd, refs: 1, pins: 1}, nil
+	n := &node{tree: &tree{t: t, uid: loc.uid, gid: loc.gid}, fd: fd, refs: 1, pins: 1}
+	n.folder.Do(func() { w.p.isOne(n) })
+	return n, nil
+}
+
+// locate finds a Maildir with the rights of the process. Where one owner has
+// many Maildirs, those of the owner at hand mostly do: that spares the change
+// there and back, ten system calls, for each.
+func (w *worker) locate(path string) (location, error) {
+	if w.same && w.id.at(w.owner) {
+		loc, err := w.way.locate(path)
+		if !errors.Is(err, fs.ErrPermission) {
+			w.note(loc, err)
+			return loc, err
+		}
+	}
+	if err := w.id.own(); err != nil {
+		return location{}, err
+	}
+	loc, err := w.way.locate(path)
+	w.note(loc, err)
+	return loc, err
+}
+
+func (w *worker) note(loc location, err error) {
+	w.same = err == nil && loc.uid == w.owner
+	w.owner = loc.uid
 }
 
 // read reads a directory on and works on what it gets. Where there is probably
@@ -605,8 +646,8 @@ func (w *worker) read(n *node) {
 			n.refs++
 			n.pins++
 			w.p.stack = append(w.p.stack, piece{n: n})
+			w.p.call()
 			w.p.mu.Unlock()
-			w.p.more.Signal()
 		}
 		w.subdirs = w.subdirs[:0]
 		s, quota := w.batch(n, w.buf[:size])
@@ -636,7 +677,7 @@ func (p *Pool) add(n *node, s, quota Stats, subdirs []byte) {
 	if i := len(p.stack) - 2; i >= 0 && p.stack[i].n == n && p.stack[i].names == nil {
 		p.stack[i], p.stack[i+1] = p.stack[i+1], p.stack[i]
 	}
-	p.more.Signal()
+	p.call()
 }
 
 // batch removes what is old among the names that one read of n gave. It
@@ -785,19 +826,26 @@ func (w *worker) descend(n *node, name string) {
 // of those that were chosen.
 func (p *Pool) lookAt(n *node, dir int) {
 	n.folder.Do(func() {
-		n.isFolder, n.folderFail = hasMessageDirs(dir)
-		n.chosen = len(p.opt.Folders) == 0
-		if n.chosen || !n.isFolder {
-			return
-		}
-		names := folderNames(n.below())
-		for i, f := range p.opt.Folders {
-			if f.matches(names) {
-				n.chosen = true
-				p.found[i].Store(true)
-			}
+		ok, err := hasMessageDirs(dir)
+		if n.folderFail = err; ok {
+			p.isOne(n)
 		}
 	})
+}
+
+// isOne notes that n is a folder, and whether it was chosen.
+func (p *Pool) isOne(n *node) {
+	n.isFolder = true
+	if n.chosen = len(p.opt.Folders) == 0; n.chosen {
+		return
+	}
+	names := folderNames(n.below())
+	for i, f := range p.opt.Folders {
+		if f.matches(names) {
+			n.chosen = true
+			p.found[i].Store(true)
+		}
+	}
 }
 
 // unchosen tells that name in n holds the messages of a folder that was not
@@ -816,12 +864,8 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := fstat(fd, &w.st); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
 	child := &node{
-		tree: n.tree, parent: n, name: name, dev: uint64(w.st.Dev), ino: w.st.Ino,
+		tree: n.tree, parent: n, name: name,
 		trash: n.trash || n.parent == nil && inTrash(name),
 		fd:    fd, refs: 1, pins: 1,
 	}

@@ -75,14 +75,14 @@ func runPool(t *testing.T, opt Options, paths ...string) (*result, *Pool) {
 		r.stats[tg.Path] = s
 	}
 	p := NewPool(opt)
-	p.Run(func() (*Target, bool) {
-		if len(paths) == 0 {
-			return nil, false
+	feed := make(chan *Target)
+	go func() {
+		defer close(feed)
+		for _, path := range paths {
+			feed <- &Target{Path: path}
 		}
-		tg := &Target{Path: paths[0]}
-		paths = paths[1:]
-		return tg, true
-	})
+	}()
+	p.Run(feed)
 	return r, p
 }
 

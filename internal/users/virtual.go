@@ -38,6 +38,7 @@ type VirtualList struct {
 	// bytes a user are all that is kept of them.
 	locals, homes map[[16]byte]bool
 	batch         []candidate
+	flushed       bool // one batch at least
 	stopped       bool
 }
 
@@ -50,8 +51,12 @@ type candidate struct {
 }
 
 // batchSize is how many users are looked up in the password database at once:
-// getent(1) takes many keys and costs milliseconds.
-const batchSize = 256
+// getent(1) takes many keys and costs milliseconds. The first batch is small,
+// since nobody has anything to do before it is answered.
+const (
+	firstBatch = 16
+	batchSize  = 256
+)
 
 var (
 	errRelative  = errors.New("home directory is not an absolute path")
@@ -214,7 +219,7 @@ func (l *VirtualList) add(c candidate) {
 		return
 	}
 	l.batch = append(l.batch, c)
-	if len(l.batch) == batchSize {
+	if len(l.batch) == batchSize || !l.flushed && len(l.batch) == firstBatch {
 		l.flush()
 	}
 }
@@ -241,7 +246,7 @@ func (l *VirtualList) flush() {
 			l.stopped = !l.user(c.Virtual)
 		}
 	}
-	l.batch = l.batch[:0]
+	l.batch, l.flushed = l.batch[:0], true
 }
 
 // isLoginHome tells whether the candidate's directory is the home of the login

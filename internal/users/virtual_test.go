@@ -339,15 +339,16 @@ for name; do [ $name != ldap ] || echo "ldap:x:1:1::@/home/ldap:"; done
 exit 2`)
 	homes, fails := h.each(lines...)
 	h.want(homes, fails, wantHomes, nil)
-	if text, _ := os.ReadFile(h.path("/asked")); len(text) != 4 {
+	if text, _ := os.ReadFile(h.path("/asked")); len(text) != 5 {
 		t.Errorf("getent was asked %d times", len(text))
 	}
 
-	h.script(`for name; do [ $name != u5 ] || exit 1; done; exit 2`)
+	h.script(`for name; do [ $name != u50 ] || exit 1; done; exit 2`)
 	homes, fails = h.each(lines...)
 	failed := batchSize - 1 // joe, known without getent, is the last of them; ldap is nobody now
-	if len(homes) != n+1-failed || len(fails) != failed || homes[0] != fmt.Sprintf("@/home/u%d", failed) {
-		t.Errorf("%d users and %d failures, from %s; want %d and %d", len(homes), len(fails), homes[0], n+1-failed, failed)
+	const next = firstBatch
+	if len(homes) != n+1-failed || len(fails) != failed || homes[next] != fmt.Sprintf("@/home/u%d", next+failed) {
+		t.Errorf("%d users and %d failures, then %s; want %d and %d", len(homes), len(fails), homes[next], n+1-failed, failed)
 	}
 }
 
