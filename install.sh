@@ -364,6 +364,10 @@ BEGIN {
 	n = split("VMDIR VUSER DAYS QMAIL SENDMAIL JMAIL_TO JMAIL_FROM JMAIL_CHARSET JMAIL_COUNT MAILTEST_EXIT QMAIL_STOP QMAIL_START", list, " ")
 	for (i = 1; i <= n; i++)
 		key[list[i]] = 1
+	# The names that the Perl script qmHandle has for them.
+	script["QUEUE"] = "QMAIL"
+	script["STOPQMAIL"] = "QMAIL_STOP"
+	script["STARTQMAIL"] = "QMAIL_START"
 	while ((getline s < ENVIRON["CONF"]) > 0)
 		conf(s)
 }
@@ -477,6 +481,11 @@ function meaning(k, v) {
 # not known.
 function setting(name, v, bad, text,   k, why) {
 	k = toupper(name)
+	if (ENVIRON["APPLET"] == "qmHandle" && k in script) {
+		if (k == "QUEUE" && !sub(/\/queue\/*$/, "", v) && bad == "")
+			bad = "not a directory called queue"
+		k = script[k]
+	}
 	if (!(k in key))
 		return refuse(text, "no such key")
 	if (!(k in uses))
@@ -628,11 +637,13 @@ function perl(s,   name, v, bad, text, q, start) {
 		if (s == "" || s ~ /^#/ || lang == "php" && s ~ /^\/\//)
 			return 1
 		start = s
-		if (!match(s, /^((my|our|local)[ \t]+)?[$][A-Za-z_][A-Za-z0-9_]*[ \t]*=[ \t]*/))
+		# my ($x) = 'a' is my $x = 'a'.
+		if (!match(s, /^((my|our|local)[ \t]+)?[$][A-Za-z_][A-Za-z0-9_]*[ \t]*=[ \t]*/) &&
+			!match(s, /^(my|our|local)[ \t]*[(][ \t]*[$][A-Za-z_][A-Za-z0-9_]*[ \t]*[)][ \t]*=[ \t]*/))
 			return expression(start)
 		name = substr(s, 1, RLENGTH)
 		s = substr(s, RLENGTH + 1)
-		sub(/[ \t]*=[ \t]*$/, "", name)
+		sub(/[ \t]*[)]?[ \t]*=[ \t]*$/, "", name)
 		sub(/^.*[$]/, "", name)
 		bad = ""
 		q = substr(s, 1, 1)

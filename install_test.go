@@ -523,6 +523,11 @@ func TestInstallSettings(t *testing.T) {
 		{"quoted blank", "bin/rmoldmail", "VMDIR='/home/a b'\n", "", "VMDIR='/home/a b'", ""},
 		{"joined", "bin/rmoldmail", "VMDIR='/home'/a\" b\"\n", "", "VMDIR='/home/a b'", ""},
 		{"hash and quote", "bin/qmHandle", "QMAIL_STOP=\"it's # fine\"\nQMAIL_START=a#b\n", "", "QMAIL_STOP=\"it's # fine\" QMAIL_START='a#b'", ""},
+		{"qmHandle", "bin/qmHandle", "#!/usr/bin/perl\nuse strict;\n\n#### CONFIG\nmy ($queue) = '/var/qmail/queue/';\n# my ($stopqmail) = 'x';\nmy ($stopqmail) = '/usr/local/bin/svc -d /service/qmail-send';\nmy($startqmail)=\"/usr/local/bin/svc -u /service/qmail-send\";\nmy ($pidcmd) = 'pidof qmail-send';\n", "QMAIL=/var/qmail/\n",
+			"QMAIL=/var/qmail/ QMAIL_STOP='/usr/local/bin/svc -d /service/qmail-send' QMAIL_START='/usr/local/bin/svc -u /service/qmail-send'", "my ($pidcmd) = 'pidof qmail-send';: not carried over: no such key\n"},
+		{"qmHandle, queue elsewhere", "bin/qmHandle", "#!/usr/bin/perl\nmy $queue = '/var/spool/qmail/';\n$stopqmail = '';\n", "", "",
+			"my $queue = '/var/spool/qmail/';: not carried over: not a directory called queue\n$stopqmail = '';: not carried over: empty\n"},
+		{"qmHandle's names elsewhere", "bin/rmoldmail", "QUEUE=/q/queue\n", "", "", "QUEUE=/q/queue: not carried over: no such key\n"},
 		{"jmailsend", "bin/jmailsend.pl", "#!/usr/bin/perl\n$sendmail = '/usr/lib/sendmail';\n$jmail_to=\"a\\@b\";\n$JMAIL_FROM='a@b';\n$jmail_charset='euc';\n$jmail_count=10;\n", "",
 			"SENDMAIL=/usr/lib/sendmail JMAIL_FROM=a@b JMAIL_CHARSET=euc JMAIL_COUNT=10", "$jmail_to=\"a\\\\@b\";: not carried over: contains a backslash\n"},
 

@@ -31,7 +31,7 @@ type Applet struct {
 }
 
 // All lists the applets, in the order of --list, symlinks.txt and the README.
-var All = []*Applet{rmoldmail, rmmailVirtual, mkdigest, smtpauthstr, jmailsend, mailtest}
+var All = []*Applet{rmoldmail, rmmailVirtual, qqclean, mkdigest, smtpauthstr, jmailsend, mailtest, qmHandle}
 
 // Env is all that an applet sees of the outside world.
 type Env struct {
@@ -251,14 +251,26 @@ var seen = func(*getopt.Set) {}
 // there must be at least min and at most max. It adds --help, its letter -h
 // and --version, and answers them itself.
 func (env *Env) Parse(set *getopt.Set, argv []string, min, max int) ([]string, error) {
+	return env.parse(set, argv, 'h', min, max, func(getopt.Option) error { return nil })
+}
+
+// parse is Parse for an applet that has another use for -h: letter is 0 then.
+// each is told every option in the order in which they stand.
+func (env *Env) parse(set *getopt.Set, argv []string, letter rune, min, max int, each func(getopt.Option) error) ([]string, error) {
 	var help, version bool
-	set.FlagLong(&help, "help", 'h')
+	set.FlagLong(&help, "help", letter)
 	set.FlagLong(&version, "version", 0)
 	seen(set)
-	err := set.Getopt(argv, func(getopt.Option) bool { return !help && !version })
+	var wrong error
+	err := set.Getopt(argv, func(o getopt.Option) bool {
+		wrong = each(o)
+		return wrong == nil && !help && !version
+	})
 	switch {
 	case err != nil:
 		return nil, usageError(err.Error())
+	case wrong != nil:
+		return nil, wrong
 	case help:
 		fmt.Fprint(env.Stdout, env.applet.Help)
 		return nil, errDone
@@ -347,6 +359,16 @@ func (o *output) Write(p []byte) (int, error) {
 		return 0, errOutput
 	}
 	return len(p), nil
+}
+
+// Flush brings what has been written before to where it goes, for a child that
+// writes there, too.
+func (o *output) Flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = o.w.Flush()
+	}
 }
 
 // Close returns the first error that any write met. Some file systems tell of a

@@ -60,21 +60,26 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w), |    )--([a-z0-9-]+)( [A-Z/]+)? +\S`)
+// qmHandle's letters have no long names, and their arguments stand in the same
+// word.
+var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w)[A-Z]* |(?:-(\w), |    )--([a-z0-9-]+)(?: [A-Z/]+)?(?: |\n {10})) *\S`)
 
 // helpOptions returns the options that a help text lists, as "-n, --dry-run".
 func helpOptions(help string) []string {
 	var options []string
 	for _, m := range optionLine.FindAllStringSubmatch(help, -1) {
-		options = append(options, optionName(m[1], m[2]))
+		options = append(options, optionName(m[1]+m[2], m[3]))
 	}
 	slices.Sort(options)
 	return options
 }
 
 func optionName(short, long string) string {
-	if short == "" {
+	switch {
+	case short == "":
 		return "--" + long
+	case long == "":
+		return "-" + short
 	}
 	return "-" + short + ", --" + long
 }
@@ -94,7 +99,7 @@ func declaredOptions(t *testing.T, a *Applet) []string {
 	return options
 }
 
-var manOption = regexp.MustCompile(`(?m)^\.It Fl (\w) (?:Ar \w+ )?, Fl -([a-z0-9-]+)|^\.It Fl -([a-z0-9-]+)`)
+var manOption = regexp.MustCompile(`(?m)^\.It Fl (\w) (?:Ar \w+ )?, Fl -([a-z0-9-]+)|^\.It Fl -([a-z0-9-]+)|^\.It Fl (\w)(?: Ns Ar \w+)?$`)
 
 // manPage returns the text of an applet's man page.
 func manPage(t *testing.T, a *Applet) string {
@@ -120,7 +125,7 @@ func TestOptionsDocumented(t *testing.T) {
 		}
 		var man []string
 		for _, m := range manOption.FindAllStringSubmatch(manPage(t, a), -1) {
-			man = append(man, optionName(m[1], m[2]+m[3]))
+			man = append(man, optionName(m[1]+m[4], m[2]+m[3]))
 		}
 		slices.Sort(man)
 		if !slices.Equal(man, declared) {

@@ -18,6 +18,7 @@ type catcher struct {
 	done chan struct{}
 	wg   sync.WaitGroup
 	sig  *syscall.Signal
+	last func() // before a second signal kills; may be nil
 }
 
 // notify has signals sent to ch. What was ignored from the start, as nohup does,
@@ -31,8 +32,11 @@ func notify(ch chan os.Signal, signals ...os.Signal) {
 }
 
 // catch has a signal call stop instead of ending the process at once.
-func (env *Env) catch(stop func()) *catcher {
-	c := &catcher{ch: make(chan os.Signal, 1), done: make(chan struct{})}
+func (env *Env) catch(stop func()) *catcher { return env.catchAll(stop, nil) }
+
+// catchAll is catch for an applet that must not die before last was called.
+func (env *Env) catchAll(stop, last func()) *catcher {
+	c := &catcher{ch: make(chan os.Signal, 1), done: make(chan struct{}), last: last}
 	notify(c.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	c.wg.Go(func() {
 		var first time.Time
@@ -45,6 +49,9 @@ func (env *Env) catch(stop func()) *catcher {
 					c.sig, first = &s, time.Now()
 					stop()
 				case time.Since(first) > secondSignal:
+					if c.last != nil {
+						c.last()
+					}
 					dieBy(s)
 				}
 			case <-c.done:

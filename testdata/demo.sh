@@ -99,6 +99,22 @@ show 'rmmail_virtual'
 echo '  after'
 count "$demo/home/popuser"
 
+step qqclean "for a page of advice: messages leave qmail's queue, piece by piece"
+build/bench queue -messages 30 "$demo/mta"
+cp "$demo/mta/conf" "$KOWAZA_CONF"
+n=$(head -n 1 "$demo/mta/spam")
+show "qqclean -n $n"
+show "qqclean -v -s ~demo/home $n 12345"
+show "grep -o '\"sender\":[^,]*\|\"subject\":[^,]*' ~demo/home/$n.json"
+
+step qmHandle "for the Perl script: lists, statistics, removal by sender, subject, age"
+show 'qmHandle -s'
+show 'qmHandle -l | head -n 8'
+show 'qmHandle --json -l | head -n 1'
+show 'qmHandle --dry-run -Fspam | tail -n 1'
+show 'qmHandle -Fspam | tail -n 2'
+show 'qmHandle -N --older-than 3d | wc -l'
+
 step mkdigest "for a Perl script: the digest for APOP"
 show 'mkdigest "<1234.1096123456@mail.hoge.cxm>passwd"'
 show 'echo passwd | mkdigest -p -u hanako "<1234.1096123456@mail.hoge.cxm>"'

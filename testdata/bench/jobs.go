@@ -20,7 +20,7 @@ func slow(p program) program {
 }
 
 func jobs(kowaza string) []job {
-	return slices.Concat(maildirJobs(kowaza), virtualJobs(kowaza), callJobs(kowaza), jmailJobs(kowaza))
+	return slices.Concat(maildirJobs(kowaza), virtualJobs(kowaza), callJobs(kowaza), jmailJobs(kowaza), queueJobs(kowaza))
 }
 
 func maildirJobs(kowaza string) []job {

@@ -4,6 +4,7 @@
 //
 //	bench [-runs N] [-only JOB] KOWAZA DIR   measure, with data below DIR
 //	bench tree [options] DIR                 make Maildirs below DIR
+//	bench queue [-messages N] DIR            make qmail's queue in DIR/qmail/queue
 package main
 
 import (
@@ -23,6 +24,17 @@ func main() {
 			os.Exit(2)
 		}
 		exitOn(t.make(fs.Arg(0)))
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "queue" {
+		fs := flag.NewFlagSet("queue", flag.ExitOnError)
+		messages := fs.Int("messages", 100, "messages in the queue")
+		fs.Parse(os.Args[2:])
+		if fs.NArg() != 1 {
+			fs.Usage()
+			os.Exit(2)
+		}
+		exitOn(makeQueue(fs.Arg(0), *messages))
 		return
 	}
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)

@@ -1,0 +1,491 @@
+package applets
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pborman/getopt/v2"
+
+	"kowaza/internal/queue"
+	"kowaza/internal/settings"
+)
+
+var qmHandle = &Applet{
+	Name: "qmHandle",
+	Help: `usage: qmHandle [-c] [-N] [--OPTION...] OPTION...
+List the messages in qmail's queue, and remove some.
+
+  -a                show all messages to qmail-send at once, to be tried now
+  -l                list the messages, then statistics
+  -L                list those with local recipients
+  -R                list those with remote recipients
+  -s                statistics
+  -mN               show message N
+  -dN               remove message N
+  -fSENDER          remove messages from the envelope sender SENDER; -f: from <>
+  -FRE              remove messages whose envelope sender matches RE
+  -SRE              remove messages whose subject matches RE
+  -hRE              remove messages with a header line that matches RE
+  -HRE              the same, and case counts
+  -bRE              remove messages with a body line that matches RE
+  -BRE              the same, and case counts
+  -xADDR            remove messages to ADDR, by the header: To, Cc, Bcc
+  -XRE              remove messages whose To, Cc or Bcc matches RE
+  -tRE              count the age of messages to remote recipients that match RE
+                    from now on: they are tried more often and stay longer
+  -D                remove all messages
+  -V                print the version of the script that this stands for
+  -c                colours
+  -N                list numbers only; alone, those of -l
+      --alrm        with --live: tell qmail-send to look at all messages now
+      --dry-run     remove nothing, say what would go
+      --help        show this help, as no option at all does
+      --json        lists and statistics in JSON, one object a line
+      --live        while qmail-send runs: mark every recipient as done
+      --older-than AGE
+                    remove messages older than AGE (90m, 12h, 3d, 2w); with -l,
+                    -L, -R, -N: list only those
+      --recipient ADDR
+                    remove messages with the envelope recipient ADDR; with -l,
+                    -L, -R, -N: list only those
+      --save DIR    first write each message to DIR: NUMBER.eml, NUMBER.json
+      --version     print the version
+
+An argument stands in the same word as its letter. Options are done in order;
+of several that remove, each removes what it chooses. RE is a regular expression
+as in re2(7). To remove messages, qmail-send is stopped and started again by
+the commands QMAIL_STOP and QMAIL_START. Settings: these and QMAIL in
+/etc/kowaza.conf.
+`,
+	Run: runQmHandle,
+}
+
+// scriptVersion is that of the Perl script whose options and output these are.
+const scriptVersion = "1.3.4"
+
+// A handling is one run of qmHandle.
+type handling struct {
+	*removal
+	settings *settings.Settings
+	stopped  chan struct{} // closed by a signal
+
+	color, numbersOnly, json bool
+	steps                    []step
+	narrow                   []criterion // what lists are narrowed by
+
+	mu          sync.Mutex  // guards lock where a signal may come
+	sendStopped atomic.Bool // qmail-send ran and was stopped here
+	start       sync.Once
+	starting    atomic.Bool
+	quiet       atomic.Bool // standard output may be stuck
+}
+
+// A step is done in its turn: run, or the removal of what criteria choose.
+type step struct {
+	run      func() error
+	criteria []criterion
+	last     bool // after qmail-send has been started again
+}
+
+// letters are the options of the script: which take an argument, and what else
+// must be known of them.
+const (
+	plainLetters    = "alLRscNDV"
+	argumentLetters = "mdfFShHbBxXt"
+)
+
+func runQmHandle(env *Env, argv []string) error {
+	h := &handling{stopped: make(chan struct{})}
+	var opt queueOptions
+	saveSet, err := h.parse(env, argv, &opt)
+	if err != nil {
+		return err
+	}
+	if err := opt.check(saveSet); err != nil {
+		return err
+	}
+	if len(h.steps) == 0 {
+		return Usagef("nothing to do: no option that lists or removes")
+	}
+	if h.settings, err = env.settings(); err != nil {
+		return err
+	}
+	q, err := openQueue(env.qmail(h.settings) + "/queue")
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	if h.removal, err = env.newRemoval(q, opt); err != nil {
+		return err
+	}
+	defer h.close()
+	signals := env.catchAll(func() { close(h.stopped) }, h.atLast)
+	err = h.run()
+	if sig := signals.stop(); sig != nil {
+		env.WarnedAll(queuePlace)
+		env.Warn("%s, %d messages removed", Killed(*sig), h.removed.Load())
+		if err != nil && !errors.Is(err, queue.ErrStopped) && !errors.Is(err, ErrReported) {
+			env.Warn("%s", describe(err))
+		}
+		return Killed(*sig)
+	}
+	if err != nil {
+		env.WarnedAll(queuePlace)
+		return err
+	}
+	return h.finish()
+}
+
+// parse reads the options. What is wrong with one is found before anything is
+// done.
+func (h *handling) parse(env *Env, argv []string, opt *queueOptions) (saveSet bool, err error) {
+	set := getopt.New()
+	values := make(map[string]*string)
+	for _, c := range plainLetters {
+		set.Flag(new(bool), c)
+	}
+	for _, c := range argumentLetters {
+		v := new(string)
+		set.Flag(v, c).SetOptional()
+		values[string(c)] = v
+	}
+	set.FlagLong(&opt.dryRun, "dry-run", 0)
+	set.FlagLong(&h.json, "json", 0)
+	set.FlagLong(&opt.live, "live", 0)
+	set.FlagLong(&opt.alarm, "alrm", 0)
+	set.FlagLong(&opt.save, "save", 0)
+	var age, recipient string
+	set.FlagLong(&age, "older-than", 0)
+	set.FlagLong(&recipient, "recipient", 0)
+	now := env.Now()
+	var long []criterion
+	lists := false
+	_, err = env.parse(set, argv, 0, 0, 0, func(o getopt.Option) error {
+		switch name := o.LongName(); name {
+		case "older-than":
+			c, err := olderThan(age, now)
+			long = append(long, c)
+			return err
+		case "recipient":
+			long = append(long, toRecipient(recipient))
+			return nil
+		case "":
+		default:
+			return nil
+		}
+		letter := strings.TrimPrefix(o.ShortName(), "-")
+		lists = lists || strings.Contains("lLR", letter)
+		argument := ""
+		if v := values[letter]; v != nil {
+			argument, *v = *v, ""
+		}
+		return h.letter(letter, argument)
+	})
+	if err != nil {
+		return false, err
+	}
+	if len(argv) == 1 {
+		fmt.Fprint(env.Stdout, env.applet.Help)
+		return false, errDone
+	}
+	if lists || h.numbersOnly {
+		h.narrow = long
+	} else if len(long) > 0 {
+		h.choose(long...)
+	}
+	if h.numbersOnly && !lists {
+		h.steps = append(h.steps, step{run: func() error { return h.list(everything) }})
+	}
+	return set.IsSet("save"), nil
+}
+
+// letter takes one of the script's options.
+func (h *handling) letter(letter, argument string) error {
+	if argument == "" && strings.Contains(argumentLetters, letter) && letter != "f" {
+		return Usagef("-%s: its argument must stand in the same word", letter)
+	}
+	do := func(run func() error) { h.steps = append(h.steps, step{run: run}) }
+	switch letter {
+	case "c":
+		h.color = true
+	case "N":
+		h.numbersOnly = true
+	case "a":
+		h.steps = append(h.steps, step{run: h.alarm, last: true})
+	case "V":
+		do(h.version)
+	case "l":
+		do(func() error { return h.list(everything) })
+	case "L":
+		do(func() error { return h.list(localOnly) })
+	case "R":
+		do(func() error { return h.list(remoteOnly) })
+	case "s":
+		do(h.statistics)
+	case "m":
+		n, err := parseMessageNumber(argument)
+		if err != nil {
+			return Usagef("-m: %s: not a message number", argument)
+		}
+		do(func() error { return h.show(n) })
+	case "t":
+		re, err := compile("t", argument, "")
+		if err != nil {
+			return err
+		}
+		do(func() error { return h.renew(re, argument) })
+	default:
+		c, err := newCriterion(letter, argument)
+		if err != nil {
+			return err
+		}
+		h.choose(c)
+	}
+	return nil
+}
+
+// choose adds criteria of removal. Those that follow each other are one step.
+func (h *handling) choose(c ...criterion) {
+	if n := len(h.steps); n > 0 && h.steps[n-1].criteria != nil {
+		h.steps[n-1].criteria = append(h.steps[n-1].criteria, c...)
+		return
+	}
+	h.steps = append(h.steps, step{criteria: c})
+}
+
+// run does all steps, with qmail-send stopped where one of them removes.
+func (h *handling) run() error {
+	removes := false
+	for _, s := range h.steps {
+		removes = removes || s.criteria != nil
+	}
+	switch {
+	case !removes:
+	case h.opt.dryRun:
+		if err := h.q.Check(); err != nil {
+			return err
+		}
+	case h.opt.live:
+		if err := mustRun(h.q); err != nil {
+			return err
+		}
+	default:
+		defer h.restart()
+		if err := h.halt(); err != nil {
+			return err
+		}
+		if err := h.lock.Check(); err != nil {
+			return err
+		}
+	}
+	var later []step
+	for _, st := range h.steps {
+		switch {
+		case h.isStopped():
+			return queue.ErrStopped
+		case st.last && removes && h.sendStopped.Load():
+			later = append(later, st)
+		case st.criteria != nil:
+			h.report(h.remove(st.criteria))
+		default:
+			h.report(st.run())
+		}
+	}
+	h.restart()
+	for _, st := range later {
+		h.report(st.run())
+	}
+	return nil
+}
+
+// report says what ended a step. The next one is still done.
+func (h *handling) report(err error) {
+	if err == nil {
+		return
+	}
+	h.failed.Store(true)
+	if !errors.Is(err, ErrReported) && !errors.Is(err, errOutput) {
+		h.env.Warn("%s", describe(err))
+	}
+}
+
+func (h *handling) isStopped() bool {
+	select {
+	case <-h.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// stopWait is how long qmail-send may take to end: a delivery that is under way
+// is ended first, and SMTP has long timeouts (qmail-remote: 20 minutes).
+const stopWait = 30 * time.Minute
+
+var errNoStop = errors.New("qmail-send is running: set QMAIL_STOP and QMAIL_START in " + settings.File +
+	" to the commands that stop and start it, or stop it first")
+
+// halt takes the lock, and stops qmail-send if that has it.
+func (h *handling) halt() error {
+	lock, err := h.q.Lock(0, h.stopped)
+	if err == nil {
+		h.hold(lock)
+		h.say("Qmail isn't running... no need to stop it.\n")
+		return nil
+	}
+	if !errors.Is(err, queue.ErrRunning) {
+		return err
+	}
+	if h.settings.QMailStop == "" || h.settings.QMailStart == "" {
+		return errNoStop
+	}
+	h.say("Calling system script to terminate qmail...\n")
+	h.sendStopped.Store(true) // or half so: restart finds out
+	if err := h.command("QMAIL_STOP", h.settings.QMailStop); err != nil {
+		return err
+	}
+	lock, err = h.q.Lock(stopWait, h.stopped)
+	if errors.Is(err, queue.ErrRunning) {
+		return fmt.Errorf("QMAIL_STOP: %w after %v", err, stopWait)
+	}
+	h.hold(lock)
+	return err
+}
+
+func (h *handling) hold(lock *queue.Lock) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lock = lock
+}
+
+// restart gives the lock back and starts qmail-send again, if it ran before.
+// It may be called again, and by a signal.
+func (h *handling) restart() {
+	h.start.Do(func() {
+		h.starting.Store(true)
+		h.mu.Lock()
+		lock := h.lock
+		h.mu.Unlock()
+		if lock != nil {
+			lock.Unlock()
+		}
+		switch {
+		case !h.sendStopped.Load():
+			if lock != nil {
+				h.say("Qmail wasn't running when qmHandle was started, so it won't be restarted.\n")
+			}
+		case h.runs():
+			h.say("Qmail is already running again, so it won't be restarted.\n")
+		default:
+			h.say("Restarting qmail... ")
+			if err := h.command("QMAIL_START", h.settings.QMailStart); err != nil {
+				h.say("\n")
+				h.report(err)
+				return
+			}
+			h.say("done (hopefully).\n")
+		}
+	})
+}
+
+// atLast is for a signal that comes again, while what is at hand does not end:
+// qmail-send runs again before this process dies.
+func (h *handling) atLast() {
+	if h.starting.Load() {
+		return
+	}
+	h.quiet.Store(true)
+	h.restart()
+}
+
+func (h *handling) runs() bool {
+	lock, err := h.q.Lock(0, nil)
+	if err == nil {
+		lock.Unlock()
+	}
+	return errors.Is(err, queue.ErrRunning)
+}
+
+// say prints what the script says.
+func (h *handling) say(format string, a ...any) {
+	if !h.quiet.Load() {
+		fmt.Fprintf(h.env.Stdout, format, a...)
+	}
+}
+
+// shellBytes are those that make a command more than plain words.
+const shellBytes = "|&;<>()$`\\\"'*?[]#~=%!{}\n"
+
+// command runs one of the settings' commands, by the shell only where it needs
+// one. It is in a process group of its own: what a terminal sends to end
+// qmHandle must not end what stops or starts qmail.
+func (h *handling) command(key, line string) error {
+	var argv []string
+	if strings.ContainsAny(line, shellBytes) {
+		argv = []string{"/bin/sh", "-c", line}
+	} else {
+		argv = strings.Fields(line)
+	}
+	if len(argv) == 0 {
+		return fmt.Errorf("%s: empty command", key)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if out, ok := h.env.Stdout.(*output); ok && !h.quiet.Load() {
+		out.Flush()
+		cmd.Stdout = fileOrNil(out.to)
+	}
+	cmd.Stderr = fileOrNil(h.env.Stderr)
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %s: %w", key, line, err)
+	}
+	return nil
+}
+
+// fileOrNil gives a child the descriptor itself, or nothing: a daemon that it
+// leaves behind would keep a pipe of ours open.
+func fileOrNil(w io.Writer) io.Writer {
+	if f, ok := w.(*os.File); ok {
+		return f
+	}
+	return nil
+}
+
+// alarm is -a.
+func (h *handling) alarm() error {
+	if h.opt.dryRun {
+		return nil
+	}
+	if h.sendStopped.Load() {
+		h.awaitStart()
+	}
+	return alarm(h.q)
+}
+
+// startWait is how long qmail-send may take to start before -a gives up: what
+// starts it may return at once.
+const startWait = 5 * time.Second
+
+func (h *handling) awaitStart() {
+	for end := time.Now().Add(startWait); !h.runs() && time.Now().Before(end); {
+		select {
+		case <-h.stopped:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (h *handling) version() error {
+	h.say("qmHandle v%s (kowaza %s)\n", scriptVersion, Version())
+	return nil
+}

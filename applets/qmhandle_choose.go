@@ -1,0 +1,383 @@
+package applets
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"kowaza/internal/jmail"
+	"kowaza/internal/queue"
+	"kowaza/internal/settings"
+)
+
+// A criterion chooses messages for qmHandle. Of the funcs those that are set
+// count; one that says yes is enough.
+type criterion struct {
+	looking string // said before and, with a message's number, after
+	none    string // said where nothing was chosen; empty: an error
+	number  uint64 // 0: any
+
+	envelope func(m *queue.Message) bool
+	field    func(name string, value []byte) bool // of the header: see textReader
+	line     func(line []byte, body bool) bool
+}
+
+// text tells whether the message itself must be read.
+func (c *criterion) text() bool { return c.field != nil || c.line != nil }
+
+// newCriterion returns that of one of the script's letters.
+func newCriterion(letter, argument string) (criterion, error) {
+	switch letter {
+	case "d":
+		n, err := parseMessageNumber(argument)
+		if err != nil {
+			return criterion{}, Usagef("-d: %s: not a message number", argument)
+		}
+		return criterion{number: n, envelope: func(m *queue.Message) bool { return m.Number == n }}, nil
+	case "D":
+		return criterion{
+			none:     "No messages found in the queue!",
+			envelope: func(*queue.Message) bool { return true },
+		}, nil
+	case "f":
+		return looking("from "+argument, criterion{envelope: func(m *queue.Message) bool { return hasSender(m) && m.Sender == argument }}), nil
+	case "x":
+		re := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(argument) + `\b`)
+		c := looking("addressed to "+argument, criterion{field: toField(re)})
+		c.none = "No messages to " + argument + " found in the queue!"
+		return c, nil
+	}
+	flags := ""
+	if strings.Contains("hbX", letter) {
+		flags = "(?i)"
+	}
+	re, err := compile(letter, argument, flags)
+	if err != nil {
+		return criterion{}, err
+	}
+	switch letter {
+	case "F":
+		return looking("from senders matching "+argument,
+			criterion{envelope: func(m *queue.Message) bool { return hasSender(m) && re.MatchString(m.Sender) }}), nil
+	case "S":
+		c := looking("with Subject: "+argument, criterion{field: subjectField(re)})
+		c.none = `No messages matching Subject "` + argument + `" found in the queue!`
+		return c, nil
+	case "h", "H":
+		return looking("with headers matching "+argument,
+			criterion{line: func(line []byte, body bool) bool { return !body && re.Match(line) }}), nil
+	case "b", "B":
+		return looking("with body matching "+argument,
+			criterion{line: func(line []byte, body bool) bool { return body && re.Match(line) }}), nil
+	default: // X
+		return criterion{
+			looking: "Searching for messages matching TO regex: /" + argument + "/",
+			none:    "No messages found matching TO regex: /" + argument + "/",
+			field:   toField(re),
+		}, nil
+	}
+}
+
+func looking(what string, c criterion) criterion {
+	c.looking = "Looking for messages " + what
+	c.none = "No messages " + what + " found in the queue!"
+	return c
+}
+
+// hasSender tells whether the sender is known: the empty one is a sender, too.
+func hasSender(m *queue.Message) bool {
+	for _, err := range m.Problems {
+		if errors.Is(err, queue.ErrMalformed) {
+			return false
+		}
+	}
+	return m.Has(queue.Info) || m.Has(queue.Todo)
+}
+
+// compile reads a regular expression as in re2(7).
+func compile(letter, argument, flags string) (*regexp.Regexp, error) {
+	re, err := regexp.Compile(flags + argument)
+	if err != nil {
+		return nil, Usagef("-%s: %s: %s", letter, argument, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	return re, nil
+}
+
+// olderThan reads an age: 90m, 12h, 3d, 2w.
+func olderThan(age string, now time.Time) (criterion, error) {
+	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
+	var unit time.Duration
+	if age != "" {
+		unit = units[age[len(age)-1]]
+	}
+	if unit == 0 {
+		return criterion{}, Usagef("--older-than: %s: not a number with s, m, h, d or w behind it", age)
+	}
+	n, err := settings.Number(age[:len(age)-1], 0, int(settings.MaxDays*24*time.Hour/unit))
+	if err != nil {
+		return criterion{}, Usagef("--older-than: %s: %s", age, err)
+	}
+	before := now.Add(-time.Duration(n) * unit)
+	return looking("older than "+age, criterion{envelope: func(m *queue.Message) bool {
+		return !m.Birth.IsZero() && m.Birth.Before(before)
+	}}), nil
+}
+
+// toRecipient chooses by the envelope. Case counts in the local part, which is
+// its host's own affair, and not in the domain (RFC 5321, 2.4).
+func toRecipient(address string) criterion {
+	local, domain := cutDomain(address)
+	return looking("with the recipient "+address, criterion{envelope: func(m *queue.Message) bool {
+		for _, r := range m.Recipients {
+			if l, d := cutDomain(r.Address); l == local && strings.EqualFold(d, domain) {
+				return true
+			}
+		}
+		return false
+	}})
+}
+
+func cutDomain(address string) (local, domain string) {
+	i := strings.LastIndexByte(address, '@')
+	if i < 0 {
+		return address, ""
+	}
+	return address[:i], address[i:]
+}
+
+// toField is that of -x and -X.
+func toField(re *regexp.Regexp) func(string, []byte) bool {
+	return func(name string, value []byte) bool {
+		return (name == "to" || name == "cc" || name == "bcc") && re.Match(value)
+	}
+}
+
+// subjectField matches a subject as it stands, as the script did, and as it
+// reads.
+func subjectField(re *regexp.Regexp) func(string, []byte) bool {
+	return func(name string, value []byte) bool {
+		return name == "subject" && (re.Match(value) || re.MatchString(jmail.Show(value)))
+	}
+}
+
+// chosen tells which criteria choose the message.
+func (h *handling) chosen(criteria []criterion, m *queue.Message) []bool {
+	yes := make([]bool, len(criteria))
+	text := false
+	for i := range criteria {
+		c := &criteria[i]
+		yes[i] = c.envelope != nil && c.envelope(m)
+		text = text || c.text()
+	}
+	if text {
+		if err := h.readText(m, criteria, yes); err != nil && !errors.Is(err, queue.ErrVanished) {
+			h.fail(m.Number, err)
+		}
+	}
+	return yes
+}
+
+// readText shows a message to the criteria that look at its text, until each
+// has said yes.
+func (h *handling) readText(m *queue.Message, criteria []criterion, yes []bool) error {
+	f, err := h.q.OpenMessage(m.Found)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := textReaders.Get().(*textReader)
+	defer textReaders.Put(r)
+	open := func() bool {
+		for i := range criteria {
+			if criteria[i].text() && !yes[i] {
+				return true
+			}
+		}
+		return false
+	}
+	return r.read(f, func(name string, value []byte) bool {
+		for i, c := range criteria {
+			yes[i] = yes[i] || c.field != nil && c.field(name, value)
+		}
+		return open()
+	}, func(line []byte, body bool) bool {
+		for i, c := range criteria {
+			yes[i] = yes[i] || c.line != nil && c.line(line, body)
+		}
+		return open()
+	})
+}
+
+// A textReader takes a message apart: into lines, without their ends, and into
+// header fields, unfolded, their names in lower case.
+type textReader struct {
+	r     *bufio.Reader
+	line  []byte
+	field []byte
+}
+
+var textReaders = sync.Pool{New: func() any { return &textReader{r: bufio.NewReaderSize(nil, 64<<10)} }}
+
+// maxTextLine is the longest line, in bytes, that is looked at as one; a longer
+// one counts as several. No pattern is worth more memory.
+const maxTextLine = 1 << 20
+
+// read goes on until one of the funcs says no.
+func (t *textReader) read(f io.Reader, field func(string, []byte) bool, each func([]byte, bool) bool) error {
+	t.r.Reset(f)
+	defer t.r.Reset(nil)
+	t.field = t.field[:0]
+	body := false
+	for {
+		line, err := t.next()
+		if err == io.EOF && len(line) == 0 {
+			if !body {
+				t.endField(field)
+			}
+			return nil
+		}
+		if err != nil && err != io.EOF {
+			return err
+		}
+		switch {
+		case body:
+			if !each(line, true) {
+				return nil
+			}
+		case len(line) == 0:
+			if body = true; !t.endField(field) {
+				return nil
+			}
+		default:
+			if !each(line, false) {
+				return nil
+			}
+			if line[0] != ' ' && line[0] != '\t' {
+				if !t.endField(field) {
+					return nil
+				}
+			}
+			if len(t.field) < maxTextLine {
+				t.field = append(t.field, line...)
+			}
+		}
+	}
+}
+
+// endField hands on the field that was put together.
+func (t *textReader) endField(field func(string, []byte) bool) bool {
+	name, value, ok := bytes.Cut(t.field, []byte(":"))
+	more := !ok || field(strings.ToLower(string(bytes.TrimRight(name, " \t"))), bytes.TrimLeft(value, " \t"))
+	t.field = t.field[:0]
+	return more
+}
+
+// next returns a line without its end.
+func (t *textReader) next() ([]byte, error) {
+	t.line = t.line[:0]
+	for {
+		part, err := t.r.ReadSlice('\n')
+		if err == nil && len(t.line) == 0 {
+			return trimEnd(part), nil
+		}
+		t.line = append(t.line, part...)
+		if err == bufio.ErrBufferFull && len(t.line) < maxTextLine {
+			continue
+		}
+		if err == bufio.ErrBufferFull {
+			err = nil
+		}
+		return trimEnd(t.line), err
+	}
+}
+
+func trimEnd(line []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+}
+
+// remove removes what the criteria choose, all of them in one reading of the
+// queue.
+func (h *handling) remove(criteria []criterion) error {
+	numbers := make(map[uint64]bool)
+	onlyNumbers := true
+	for _, c := range criteria {
+		if c.looking != "" {
+			h.say("%s\n", Escape(c.looking))
+		}
+		numbers[c.number] = c.number != 0
+		onlyNumbers = onlyNumbers && c.number != 0
+	}
+	met := make([]bool, len(criteria))
+	before := h.removed.Load()
+	slotted := false
+	var verdicts sync.Map
+	err := h.q.List(queue.Listing{
+		Keep: func(f queue.Found) bool {
+			return numbers[f.Number] || !onlyNumbers && committed(f)
+		},
+		Header: h.saver != nil, // the subject is saved
+		Failed: h.failPath,
+		Work: func(m *queue.Message) {
+			verdicts.Store(m.Number, h.chosen(criteria, m))
+		},
+		Each: func(m *queue.Message) bool {
+			v, _ := verdicts.LoadAndDelete(m.Number)
+			chosen := false
+			for i, yes := range v.([]bool) {
+				// A half received message, or pieces of one, only by its number.
+				yes = yes && (committed(m.Found) || criteria[i].number != 0)
+				met[i] = met[i] || yes
+				chosen = chosen || yes
+			}
+			if chosen {
+				slotted = true
+				h.say("Message %d slotted for deletion\n", m.Number)
+				h.removal.remove(m)
+			} else {
+				h.problems(m)
+			}
+			return !h.isStopped()
+		},
+	})
+	if err != nil || h.isStopped() {
+		return err
+	}
+	for i, c := range criteria {
+		switch {
+		case met[i]:
+		case c.number != 0:
+			h.fail(c.number, queue.ErrNotFound)
+		default:
+			h.say("%s\n", Escape(c.none))
+		}
+	}
+	n := h.removed.Load() - before
+	switch {
+	case !slotted:
+	case h.opt.dryRun:
+		h.say("%d messages would be deleted from queue\n", n)
+	case h.opt.live:
+		h.say("Marked %d messages as done\n", n)
+	default:
+		h.say("Deleted %d messages from queue\n", n)
+	}
+	return nil
+}
+
+// committed tells whether the message is in the queue for good: half received
+// ones and orphans are none that any list shows.
+func committed(f queue.Found) bool { return f.State() == queue.S4 || f.State() == queue.S5 }
+
+// problems reports what could not be read of a message.
+func (h *handling) problems(m *queue.Message) {
+	for _, err := range m.Problems {
+		h.failed.Store(true)
+		h.env.WarnLike(queuePlace, fmt.Sprint(m.Number), errors.New(describe(err)))
+	}
+}

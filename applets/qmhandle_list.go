@@ -1,0 +1,275 @@
+package applets
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"kowaza/internal/jmail"
+	"kowaza/internal/queue"
+)
+
+// What -l, -L and -R show.
+type listKind int
+
+const (
+	everything listKind = iota
+	localOnly
+	remoteOnly
+)
+
+// takes tells whether a list shows the message. In the script's lists, as in
+// qmail-qread's, a message stands from when it is preprocessed; in JSON each has
+// its state, and all are there.
+func (k listKind) takes(f queue.Found, json bool) bool {
+	if !f.Has(queue.Mess) || !json && !f.Has(queue.Info) {
+		return false
+	}
+	switch k {
+	case localOnly:
+		return f.Has(queue.Local)
+	case remoteOnly:
+		return f.HasRemote()
+	}
+	return true
+}
+
+// list is -l, -L and -R.
+func (h *handling) list(kind listKind) error {
+	var counts statistics
+	var shown sync.Map
+	err := h.q.List(queue.Listing{
+		Keep: func(f queue.Found) bool {
+			counts.add(f)
+			return kind.takes(f, h.json)
+		},
+		Header: !h.numbersOnly,
+		Failed: h.failPath,
+		Work: func(m *queue.Message) {
+			for _, c := range h.narrow {
+				if !c.envelope(m) {
+					return
+				}
+			}
+			shown.Store(m.Number, h.show1(m))
+		},
+		Each: func(m *queue.Message) bool {
+			text, ok := shown.LoadAndDelete(m.Number)
+			if !ok {
+				return !h.isStopped()
+			}
+			h.problems(m)
+			_, err := h.env.Stdout.Write(text.([]byte))
+			return err == nil && !h.isStopped()
+		},
+	})
+	if err != nil || h.isStopped() || h.numbersOnly || h.json {
+		return err
+	}
+	h.sayStatistics(counts)
+	return nil
+}
+
+// show1 returns what a list has for a message.
+func (h *handling) show1(m *queue.Message) []byte {
+	var b bytes.Buffer
+	switch {
+	case h.numbersOnly:
+		fmt.Fprintf(&b, "%d\n", m.Number)
+	case h.json:
+		line, err := m.JSON()
+		if err != nil {
+			h.fail(m.Number, err)
+			return nil
+		}
+		b.Write(line)
+		b.WriteByte('\n')
+	default:
+		h.showText(&b, m)
+	}
+	return b.Bytes()
+}
+
+// The script's colours.
+const (
+	blue  = "\x1b[01;34m"
+	red   = "\x1b[01;31m"
+	plain = "\x1b[00m"
+)
+
+func (h *handling) paint(color, s string) string {
+	if !h.color {
+		return s
+	}
+	return color + s + plain
+}
+
+func (h *handling) showText(b *bytes.Buffer, m *queue.Message) {
+	number := strconv.FormatUint(m.Number, 10)
+	dir := strconv.FormatUint(m.Number%h.q.Split(), 10)
+	b.WriteString(h.paint(blue, number) + " (" + dir + ", " + dir + "/" + number + ")\n")
+	label := func(name, value string) {
+		b.WriteString("  " + h.paint(blue, name) + ": " + value + "\n")
+	}
+	label("Return-path", Escape(m.Sender))
+	for _, f := range []struct {
+		name  string
+		field queue.Field
+	}{
+		{"From", m.Header.From}, {"To", m.Header.To}, {"Cc", m.Header.Cc}, {"Subject", m.Header.Subject}, {"Date", m.Header.Date},
+	} {
+		if f.field.Present {
+			label(f.name, Escape(jmail.Show(f.field.Raw)))
+		}
+	}
+	label("Size", strconv.FormatInt(m.Size, 10)+" bytes")
+	b.WriteByte('\n')
+}
+
+// A statistics counts messages, each once.
+type statistics struct {
+	Total      int `json:"total"`
+	Local      int `json:"local"`
+	Remote     int `json:"remote"`
+	Bounces    int `json:"bounces"`
+	Preprocess int `json:"preprocess"`
+}
+
+// add counts what qmail-qstat does, too: in Total all that have a mess file, in
+// Preprocess those that have one in todo.
+func (s *statistics) add(f queue.Found) {
+	if !f.Has(queue.Mess) {
+		return
+	}
+	s.Total++
+	count := func(n *int, is bool) {
+		if is {
+			*n++
+		}
+	}
+	count(&s.Local, f.Has(queue.Local))
+	count(&s.Remote, f.HasRemote())
+	count(&s.Bounces, f.Has(queue.Bounce))
+	count(&s.Preprocess, f.Has(queue.Todo))
+}
+
+// statistics is -s.
+func (h *handling) statistics() error {
+	var counts statistics
+	err := h.q.Scan(func(f queue.Found) bool {
+		counts.add(f)
+		return !h.isStopped()
+	}, h.failPath)
+	if err != nil || h.isStopped() {
+		return err
+	}
+	if h.json {
+		line, err := json.Marshal(counts)
+		if err != nil {
+			return err
+		}
+		h.say("%s\n", line)
+		return nil
+	}
+	h.sayStatistics(counts)
+	return nil
+}
+
+func (h *handling) sayStatistics(s statistics) {
+	for _, l := range []struct {
+		what string
+		n    int
+	}{
+		{"Total messages", s.Total},
+		{"Messages with local recipients", s.Local},
+		{"Messages with remote recipients", s.Remote},
+		{"Messages with bounces", s.Bounces},
+		{"Messages in preprocess", s.Preprocess},
+	} {
+		h.say("%s: %d\n", h.paint(red, l.what), l.n)
+	}
+}
+
+// show is -m: a copy of the message, byte for byte, but on a terminal, where
+// it must not give orders.
+func (h *handling) show(n uint64) error {
+	found, err := h.q.Find(n)
+	if err == nil && !found.Has(queue.Mess) {
+		err = queue.ErrOrphan
+	}
+	if err != nil {
+		h.fail(n, err)
+		return nil
+	}
+	f, err := h.q.OpenMessage(found)
+	if err != nil {
+		h.fail(n, err)
+		return nil
+	}
+	defer f.Close()
+	h.say("\n --------------\nMESSAGE NUMBER %d \n --------------\n", n)
+	if !h.onTerminal() {
+		_, err = io.Copy(h.env.Stdout, f)
+		return err
+	}
+	r := textReaders.Get().(*textReader)
+	defer textReaders.Put(r)
+	return r.read(f, func(string, []byte) bool { return true }, func(line []byte, body bool) bool {
+		h.say("%s\n", Escape(string(line)))
+		return !h.isStopped()
+	})
+}
+
+func (h *handling) onTerminal() bool {
+	out, ok := h.env.Stdout.(*output)
+	if !ok {
+		return false
+	}
+	f, ok := out.to.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// renew is -t.
+func (h *handling) renew(re *regexp.Regexp, argument string) error {
+	h.say("Looking for messages with recipients in %s\n", Escape(argument))
+	met := false
+	err := h.q.List(queue.Listing{
+		Keep:   func(f queue.Found) bool { return f.State() == queue.S5 && f.HasRemote() },
+		Failed: h.failPath,
+		Each: func(m *queue.Message) bool {
+			h.problems(m)
+			if !remoteMatch(m, re) {
+				return !h.isStopped()
+			}
+			met = true
+			h.say("Message %d being tagged for earlier retry (and lengthened stay in queue)!\n", m.Number)
+			if !h.opt.dryRun {
+				if err := h.q.Renew(m, h.env.Now().Truncate(time.Microsecond)); err != nil {
+					h.fail(m.Number, err)
+				}
+			}
+			return !h.isStopped()
+		},
+	})
+	if err == nil && !met && !h.isStopped() {
+		h.say("No messages with recipients in %s found in the queue!\n", Escape(argument))
+	}
+	return err
+}
+
+func remoteMatch(m *queue.Message, re *regexp.Regexp) bool {
+	for _, r := range m.Recipients {
+		if r.Channel != queue.Local.String() && re.MatchString(r.Address) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,304 @@
+package applets
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pborman/getopt/v2"
+
+	"kowaza/internal/queue"
+)
+
+var qqclean = &Applet{
+	Name: "qqclean",
+	Help: `usage: qqclean [-hnv] [-Q DIR] [-s DIR] [-w SECONDS] [--orphans] NUMBER... | -
+Remove messages from qmail's queue; qmail-send must be stopped first.
+
+      --alrm          with --live: tell qmail-send to look at all messages now
+  -h, --help          show this help
+      --live          while qmail-send runs: mark every recipient as done, and
+                      leave the rest to it, when it next looks at the messages
+  -n, --dry-run       print the files that would go, remove nothing
+      --orphans       pieces without a message go, too; without NUMBER, all such
+  -Q, --queue DIR     the queue; default: queue in the directory QMAIL
+  -s, --save DIR      first write each message to DIR: NUMBER.eml, NUMBER.json
+  -v, --verbose       say what was done
+      --version       print the version
+  -w, --wait SECONDS  wait so long for qmail-send to end
+
+NUMBER is what qmail-qread shows, 555 or #555; - reads numbers from standard
+input. What is half received goes only when it is dead, after 36 hours.
+Settings: QMAIL in /etc/kowaza.conf.
+`,
+	Run: runQqclean,
+}
+
+// maxWait bounds --wait, in seconds: a day.
+const maxWait = 86400
+
+func runQqclean(env *Env, argv []string) error {
+	set := getopt.New()
+	var opt queueOptions
+	set.FlagLong(&opt.dryRun, "dry-run", 'n')
+	set.FlagLong(&opt.live, "live", 0)
+	set.FlagLong(&opt.alarm, "alrm", 0)
+	set.FlagLong(&opt.save, "save", 's')
+	verbose := set.BoolLong("verbose", 'v')
+	orphans := set.BoolLong("orphans", 0)
+	dir := set.StringLong("queue", 'Q', "")
+	waitText := set.StringLong("wait", 'w', "0")
+	args, err := env.Parse(set, argv, 0, maxOperands)
+	if err != nil {
+		return err
+	}
+	if err := opt.check(set.IsSet("save")); err != nil {
+		return err
+	}
+	wait, err := parseNumber("--wait", *waitText, 0, maxWait)
+	switch {
+	case err != nil:
+		return err
+	case set.IsSet("queue") && *dir == "":
+		return Usagef("--queue: empty name of a directory")
+	case opt.live && *orphans:
+		return Usagef("--live goes without --orphans: pieces without a message are nobody's")
+	case opt.live && set.IsSet("wait"):
+		return Usagef("--live goes without --wait: it takes no lock")
+	case len(args) == 0 && !*orphans:
+		return Usagef("too few operands")
+	}
+	numbers, err := env.queueNumbers(args)
+	if err != nil {
+		return err
+	}
+	if *dir, err = env.queueDir(*dir); err != nil {
+		return err
+	}
+	q, err := openQueue(*dir)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	r, err := env.newRemoval(q, opt)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	r.orphans = *orphans
+	c := &cleanup{removal: r, dir: *dir, numbers: numbers, all: len(args) == 0, verbose: *verbose}
+	return c.run(time.Duration(wait) * time.Second)
+}
+
+// maxOperands is more than a command line can hold.
+const maxOperands = 1 << 30
+
+// A cleanup is one run of qqclean.
+type cleanup struct {
+	*removal
+	dir     string
+	numbers *numberSet
+	all     bool // all orphans
+	verbose bool
+}
+
+func (c *cleanup) run(wait time.Duration) error {
+	env, stop := c.env, make(chan struct{})
+	signals := env.catch(func() { close(stop) })
+	progress := env.startProgress(c.verbose, func() string {
+		return fmt.Sprintf("%d messages %s", c.removed.Load(), c.gone())
+	})
+	err := c.clean(wait, stop)
+	progress.stop()
+	if sig := signals.stop(); sig != nil {
+		env.WarnedAll(queuePlace)
+		env.Warn("%s, %d messages %s", Killed(*sig), c.removed.Load(), c.gone())
+		return Killed(*sig)
+	}
+	if err != nil {
+		env.WarnedAll(queuePlace)
+		return err
+	}
+	missing := queue.ErrNotFound
+	if c.unread.Load() {
+		missing = errors.New("not found: not all of the queue could be read")
+	}
+	for _, n := range c.numbers.missing() {
+		c.fail(n, missing)
+	}
+	if c.verbose {
+		env.Warn("%d messages %s, %d bytes", c.removed.Load(), c.gone(), c.bytes)
+	}
+	return c.finish()
+}
+
+func (c *cleanup) gone() string {
+	switch {
+	case c.opt.live:
+		return "marked as done"
+	case c.opt.dryRun:
+		return "would go"
+	}
+	return "removed"
+}
+
+// clean takes the lock, unless none is needed, and removes.
+func (c *cleanup) clean(wait time.Duration, stop <-chan struct{}) error {
+	switch {
+	case c.opt.dryRun:
+		if err := c.q.Check(); err != nil {
+			return err
+		}
+	case c.opt.live:
+		if err := mustRun(c.q); err != nil {
+			return err
+		}
+	default:
+		lock, err := c.q.Lock(wait, stop)
+		if errors.Is(err, queue.ErrRunning) {
+			return fmt.Errorf("%w: stop it first", err)
+		}
+		if err != nil {
+			return err
+		}
+		defer lock.Unlock()
+		if err := lock.Check(); err != nil {
+			return err
+		}
+		c.lock = lock
+	}
+	return c.q.List(queue.Listing{
+		Keep: func(f queue.Found) bool {
+			return c.numbers.has(f.Number) || c.all && f.State() == queue.Orphan
+		},
+		Header: c.saver != nil, // the subject is saved
+		Failed: c.failPath,
+		Each: func(m *queue.Message) bool {
+			c.numbers.found(m.Number)
+			c.one(m)
+			select {
+			case <-stop:
+				return false
+			default:
+				return true
+			}
+		},
+	})
+}
+
+// mustRun makes sure that somebody will look at what is marked.
+func mustRun(q *queue.Queue) error {
+	lock, err := q.Lock(0, nil)
+	switch {
+	case errors.Is(err, queue.ErrRunning):
+		return nil
+	case err != nil:
+		return err
+	}
+	lock.Unlock()
+	return errors.New("qmail-send is not running: --live has nobody to remove the messages")
+}
+
+func (c *cleanup) one(m *queue.Message) {
+	if !c.remove(m) {
+		return
+	}
+	if c.opt.dryRun {
+		for _, path := range c.q.Pieces(m.Found) {
+			fmt.Fprintln(c.env.Stdout, Escape(c.dir+"/"+path))
+		}
+	}
+	if c.verbose {
+		c.env.Warn("%d: %s", m.Number, c.gone())
+	}
+}
+
+// queueNumbers reads the operands, and standard input where one is "-".
+func (env *Env) queueNumbers(args []string) (*numberSet, error) {
+	s := &numberSet{index: make(map[uint64]int)}
+	input := false
+	for _, arg := range args {
+		if arg == "-" {
+			input = true
+			continue
+		}
+		if err := s.add(arg); err != nil {
+			return nil, err
+		}
+	}
+	if !input {
+		return s, nil
+	}
+	r := bufio.NewScanner(env.Stdin)
+	r.Split(bufio.ScanWords) // and what is too long to be one is no number
+	for r.Scan() {
+		if err := s.add(r.Text()); err != nil {
+			return nil, err
+		}
+	}
+	switch err := r.Err(); err {
+	case nil:
+		return s, nil
+	case bufio.ErrTooLong:
+		return nil, Usagef("standard input: not a message number")
+	default:
+		return nil, &readError{err}
+	}
+}
+
+// A numberSet holds the numbers that were asked for.
+type numberSet struct {
+	order []uint64
+	index map[uint64]int // in order
+	seen  []bool         // which were found, as order
+}
+
+// add takes 555 or #555.
+func (s *numberSet) add(word string) error {
+	n, err := parseMessageNumber(strings.TrimPrefix(word, "#"))
+	if err != nil {
+		return Usagef("%s: not a message number", word)
+	}
+	if _, twice := s.index[n]; !twice {
+		s.index[n] = len(s.order)
+		s.order = append(s.order, n)
+		s.seen = append(s.seen, false)
+	}
+	return nil
+}
+
+// parseMessageNumber reads decimal digits only: a number is an inode's, of up
+// to 64 bits.
+func parseMessageNumber(s string) (uint64, error) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return 0, strconv.ErrSyntax
+	}
+	return strconv.ParseUint(s, 10, 64)
+}
+
+// has and found may be called by different goroutines.
+func (s *numberSet) has(n uint64) bool {
+	_, ok := s.index[n]
+	return ok
+}
+
+func (s *numberSet) found(n uint64) {
+	if i, ok := s.index[n]; ok {
+		s.seen[i] = true
+	}
+}
+
+// missing returns the numbers that were not found, in the order in which they
+// were given.
+func (s *numberSet) missing() []uint64 {
+	var missing []uint64
+	for i, n := range s.order {
+		if !s.seen[i] {
+			missing = append(missing, n)
+		}
+	}
+	return missing
+}

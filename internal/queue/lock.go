@@ -1,0 +1,188 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The file that qmail-send holds a lock on from its start to its end.
+const (
+	lockDir  = "lock"
+	lockName = "sendmutex"
+	lockPath = lockDir + "/" + lockName
+)
+
+// A Lock is the one that keeps qmail-send from running. It is to be held for
+// the whole of reading and removing: a list that was made before is worthless,
+// since numbers are used again.
+type Lock struct {
+	q       *Queue
+	mu      sync.Mutex // guards what follows
+	fd      int        // -1 once it is unlocked
+	checked bool       // Check found nothing
+}
+
+// lockRetry is how often a lock that somebody holds is tried.
+const lockRetry = 100 * time.Millisecond
+
+// Lock takes the lock that qmail-send takes when it starts: flock(2) on
+// lock/sendmutex (qmail-send.c, lock_exnb.c). While it is held qmail-send does
+// not start, so it should not be held for long. ErrRunning after wait;
+// ErrStopped where stop was closed before.
+func (q *Queue) Lock(wait time.Duration, stop <-chan struct{}) (*Lock, error) {
+	end := time.Now().Add(wait)
+	for {
+		fd, err := q.tryLock()
+		if err == nil {
+			return &Lock{q: q, fd: fd}, nil
+		}
+		left := time.Until(end)
+		if err != ErrRunning || left <= 0 {
+			return nil, err
+		}
+		retry := time.NewTimer(min(lockRetry, left))
+		select {
+		case <-stop:
+			retry.Stop()
+			return nil, ErrStopped
+		case <-retry.C:
+		}
+	}
+}
+
+// tryLock tries once. A lock on a file that has lost its name meanwhile locks
+// nobody out: then it is tried again.
+func (q *Queue) tryLock() (int, error) {
+	dir, err := q.openLockDir()
+	if err != nil {
+		return -1, err
+	}
+	for {
+		fd, err := openat(dir, lockName, unix.O_WRONLY|openFile)
+		if err != nil {
+			return -1, pathError("open", lockPath, err)
+		}
+		var held, named unix.Stat_t
+		if err = fstat(fd, &held); err == nil && !isRegular(&held) {
+			err = ErrNotRegular
+		}
+		if err != nil {
+			closeFD(fd)
+			return -1, pathError("open", lockPath, err)
+		}
+		if q.locking != nil {
+			q.locking()
+		}
+		if err := flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			closeFD(fd)
+			if err == unix.EWOULDBLOCK {
+				return -1, ErrRunning
+			}
+			return -1, pathError("lock", lockPath, err)
+		}
+		err = lstatat(dir, lockName, &named)
+		if err == nil && identityOf(&named).file() == identityOf(&held).file() {
+			return fd, nil
+		}
+		closeFD(fd)
+		if err != nil {
+			return -1, pathError("stat", lockPath, err)
+		}
+	}
+}
+
+func (q *Queue) openLockDir() (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.lockDir < 0 {
+		fd, err := openat(q.fd, lockDir, openDir)
+		if err != nil {
+			return -1, pathError("open", lockDir, err)
+		}
+		q.lockDir = fd
+	}
+	return q.lockDir, nil
+}
+
+// Unlock lets qmail-send start again. It reads the queue when it does, so
+// nobody needs to be told.
+func (l *Lock) Unlock() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fd < 0 {
+		return ErrUnlocked
+	}
+	closeFD(l.fd)
+	l.fd = -1
+	return nil
+}
+
+// Check looks at all names in the queue: whether the layout is what it was when
+// the queue was opened, and whether every file stands in the sub-directory of
+// its number. It returns an error that names the first that does not. What a
+// file in the wrong place belongs to cannot be told, so nothing is removed then.
+func (l *Lock) Check() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.check()
+}
+
+// check is Check where mu is held.
+func (l *Lock) check() error {
+	if l.fd < 0 {
+		return ErrUnlocked
+	}
+	err := l.q.Check()
+	l.checked = err == nil
+	return err
+}
+
+// Check is Lock.Check without the lock: what it finds may be out of date at
+// once.
+func (q *Queue) Check() error {
+	places, split, err := readLayout(q.fd)
+	closeAll(places)
+	if err != nil {
+		return err
+	}
+	if split != q.split || !slices.EqualFunc(places, q.places, func(a, b place) bool { return a.Place == b.Place && a.split == b.split }) {
+		return pathError("layout", ".", fmt.Errorf("%w: another layout than before", ErrLayout))
+	}
+	for d := range q.split {
+		if err := q.checkSubDirs(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *Queue) checkSubDirs(d uint64) error {
+	s, err := q.pin(d)
+	if err != nil {
+		return err
+	}
+	defer q.unpin(s)
+	for i, p := range q.places {
+		if !p.split {
+			continue
+		}
+		var wrong uint64
+		err := eachNumber(s.fd[i], func(n uint64) {
+			if wrong == 0 && n%q.split != d {
+				wrong = n
+			}
+		})
+		if err != nil {
+			return pathError("read", subPath(p, d), err)
+		}
+		if wrong != 0 {
+			return pathError("layout", subPath(p, d)+"/"+strconv.FormatUint(wrong, 10), ErrPlace)
+		}
+	}
+	return nil
+}

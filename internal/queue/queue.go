@@ -1,0 +1,234 @@
+// Package queue reads qmail's queue and removes messages from it.
+//
+// A message lies in pieces under queue/: mess/N its text, intd/N and todo/N its
+// envelope until qmail-send has read it, info/N its sender from then on,
+// local/N and remote/N its recipients, bounce/N the failures so far. N is the
+// inode number of mess/N, so it is used again as soon as that file is gone:
+// whatever is still named N then belongs to somebody else's mail. That is why
+// mess/N goes last, why everything is looked at again just before the first
+// piece goes, and why nothing goes without the lock that qmail-send holds.
+//
+// Two kinds of process write here: qmail-queue, which no lock stops and which
+// makes mess/N, then intd/N, then todo/N; and qmail-send with its qmail-clean,
+// which the lock keeps out. INTERNALS of qmail's source calls the states of a
+// message S1 to S5; so does this package.
+//
+// Every name below the queue directory is looked up relative to a directory
+// that is open already, and no link is followed there.
+package queue
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// A Place is one of the directories that hold pieces of messages.
+type Place int
+
+// The places. A patched qmail has more channels beside local and remote:
+// supplI is Suppl+I.
+const (
+	Mess Place = iota
+	Intd
+	Todo
+	Info
+	Bounce
+	Local
+	Remote
+	Suppl
+)
+
+// maxSuppl is how many suppl directories there may be: a Found has a bit for
+// each place.
+const maxSuppl = 64 - int(Suppl)
+
+var placeNames = [...]string{"mess", "intd", "todo", "info", "bounce", "local", "remote"}
+
+// String is the name of the directory.
+func (p Place) String() string {
+	if p < Suppl {
+		return placeNames[p]
+	}
+	return "suppl" + strconv.Itoa(int(p-Suppl))
+}
+
+// channel tells whether the place holds recipients.
+func (p Place) channel() bool { return p >= Local }
+
+// A Found is a number and the places that have a file of that name.
+type Found struct {
+	Number uint64
+	places uint64 // bit p: there is one in the Place p
+}
+
+// Has tells whether there is a file in that place.
+func (f Found) Has(p Place) bool { return f.places&(1<<p) != 0 }
+
+// A State is how far a message has come.
+type State int
+
+// The states of INTERNALS, section 2, S1 being that there is nothing.
+const (
+	S2     State = iota + 2 // its text is being received, or was when its qmail-queue died
+	S3                      // its envelope is being received, or was
+	S4                      // in the queue, not yet preprocessed
+	S5                      // preprocessed: sender and recipients have their files
+	Orphan                  // pieces without a mess file
+)
+
+func (s State) String() string {
+	if s == Orphan {
+		return "orphan"
+	}
+	return "S" + strconv.Itoa(int(s))
+}
+
+// State tells the state from the places. Where todo is, qmail-send begins
+// anew, whatever else is there. Where info and intd are and todo is not,
+// info is left from an earlier message.
+func (f Found) State() State {
+	switch {
+	case !f.Has(Mess):
+		return Orphan
+	case f.Has(Todo):
+		return S4
+	case f.Has(Intd):
+		return S3
+	case f.Has(Info):
+		return S5
+	}
+	return S2
+}
+
+// The errors that callers tell apart. One that says that a message was not
+// removed comes without a path, and then nothing of it has been touched; an
+// *fs.PathError names the piece at which the removal ended.
+var (
+	ErrLayout   = errors.New("no queue that could be trusted")
+	ErrPlace    = errors.New("stands in the wrong sub-directory for its number")
+	ErrNotFound = errors.New("not in the queue")
+	ErrVanished = errors.New("left the queue meanwhile")
+
+	ErrMalformed  = errors.New("malformed")
+	ErrNotRegular = errors.New("not a regular file")
+	ErrTooLarge   = errors.New("too large")
+	// ErrNotRead says that a file was left alone, since reading would change its
+	// access time, by which qmail and this package tell what is dead.
+	ErrNotRead = errors.New("not read: that would keep it from being cleaned")
+
+	ErrRunning    = errors.New("qmail-send is running")
+	ErrStopped    = errors.New("stopped while waiting for the lock")
+	ErrNotRunning = errors.New("qmail-send is not running")
+	ErrUnlocked   = errors.New("the queue is not locked")
+
+	ErrCopied  = errors.New("queue was copied: repair it first")
+	ErrChanged = errors.New("changed since it was read")
+	ErrYoung   = errors.New("half received, not yet 36 hours old")
+	ErrOrphan  = errors.New("pieces without a message")
+	ErrNotLive = errors.New("not yet preprocessed")
+)
+
+// A Queue is an open queue directory. Its methods may be called by several
+// goroutines at once.
+type Queue struct {
+	fd     int
+	places []place // by Place; there may be gaps between the suppl ones
+	split  uint64  // of the places that are split; 1 where none is
+
+	reading, removal []int // orders of the places, by their index: see setOrders
+
+	mu      sync.Mutex // guards what follows
+	open    map[uint64]*subDirs
+	maxOpen int                    // of open
+	clock   uint64                 // counts uses, for subDirs.used
+	known   map[uint64][]directory // the sub-directories that were open once
+	lockDir int                    // -1 until it is needed
+
+	// before is called before each unlink, locking before each flock; tests let
+	// things happen there.
+	before  func(p Place, n uint64)
+	locking func()
+}
+
+// place is a directory of the queue.
+type place struct {
+	Place
+	fd    int
+	split bool
+}
+
+// Open opens a queue directory, a link on the way to it being the
+// administrator's, and reads its layout.
+func Open(dir string) (*Queue, error) {
+	fd, err := openat(atCWD, dir, openDirFollow)
+	if err != nil {
+		return nil, pathError("open", dir, err)
+	}
+	q := &Queue{fd: fd, open: map[uint64]*subDirs{}, known: map[uint64][]directory{}, lockDir: -1}
+	if q.places, q.split, err = readLayout(fd); err != nil {
+		closeAll(q.places)
+		closeFD(fd)
+		return nil, err
+	}
+	q.setOrders()
+	q.limitDescriptors()
+	return q, nil
+}
+
+// setOrders puts the places into the two orders in which they are gone through.
+//
+// Looking: todo before intd and before info, since qmail-send makes info, then
+// removes intd, then todo; so a message on its way from one state to the next
+// is seen in one of them. mess last: it is made first and removed last, so
+// where it is missing there is nothing, or an orphan, or one look was too few.
+//
+// Removing: bounce first, or a crash could send it. Then what is lost with no
+// harm, and todo after info, or half-written files would be taken for a message
+// that is preprocessed. mess last: while it is there nobody gets its number.
+func (q *Queue) setOrders() {
+	var channels []int
+	for i, p := range q.places {
+		if p.channel() {
+			channels = append(channels, i)
+		}
+	}
+	q.reading = slices.Concat([]int{int(Todo), int(Intd), int(Bounce)}, channels, []int{int(Info), int(Mess)})
+	q.removal = slices.Concat([]int{int(Bounce)}, channels, []int{int(Info), int(Intd), int(Todo), int(Mess)})
+}
+
+// Close closes all that is open.
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range q.open {
+		q.shut(s)
+	}
+	closeAll(q.places)
+	if q.lockDir >= 0 {
+		closeFD(q.lockDir)
+	}
+	closeFD(q.fd)
+	q.lockDir, q.fd = -1, -1
+	return nil
+}
+
+// path is how messages call a piece: relative to the queue directory.
+func (q *Queue) path(p Place, n uint64) string {
+	return subPath(q.places[q.index(p)], n%q.split) + "/" + strconv.FormatUint(n, 10)
+}
+
+// subPath is the directory of a place that holds the numbers of which d is
+// left by the split.
+func subPath(p place, d uint64) string {
+	if !p.split {
+		return p.String()
+	}
+	return p.String() + "/" + strconv.FormatUint(d, 10)
+}
+
+// index is where a place stands in q.places.
+func (q *Queue) index(p Place) int {
+	return slices.IndexFunc(q.places, func(at place) bool { return at.Place == p })
+}
