@@ -5,10 +5,12 @@ VERSION = 0.1.0
 PREFIX = /usr/local
 GO = go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SOURCES = *.go applets internal testdata
+# Not ./...: what lies below build/ is nothing to look through.
+PACKAGES = . ./applets/... ./internal/...
 GOFLAGS_BUILD = -trimpath -ldflags '-s -w -X kowaza/applets.version=$(VERSION)'
-DIST = kowaza-$(VERSION)-linux-amd64
 
-.PHONY: all build demo test test-deps lint bench install uninstall dist clean
+.PHONY: all build demo test soak test-deps lint bench install uninstall dist clean
 
 all: build
 
@@ -21,15 +23,26 @@ demo: build
 test: build
 	@sh .ci/test
 
+# What can go wrong, made to go wrong for longer than in "make test": each
+# attack for SOAK minutes, every fault at more places, a million messages. As root.
+SOAK = 10
+soak:
+	KOWAZA_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 \
+		-run '^Test(Hostile|Faults|Killed|Load|InstallRandom|BuildReproducible|Vulnerabilities)' ./applets .
+
 test-deps:
 	@sh .ci/test-deps
 
 lint:
-	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
-	$(GO) vet ./... ./testdata/bench ./testdata/real
-	$(GO) run $(STATICCHECK) ./... ./testdata/bench ./testdata/real
-	shellcheck install.sh .ci/run .ci/test .ci/test-deps testdata/*.sh $$(grep -l '^#!/bin/sh' testdata/originals/*)
-	mandoc -Tlint -Wwarning man/*.[1-8]
+	@test -z "$$(gofmt -l $(SOURCES))" || { gofmt -d $(SOURCES); exit 1; }
+	$(GO) vet $(PACKAGES) ./testdata/bench ./testdata/real
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet $(PACKAGES)
+	GOOS=freebsd GOARCH=amd64 CGO_ENABLED=0 $(GO) vet $(PACKAGES)
+	$(GO) run $(STATICCHECK) $(PACKAGES) ./testdata/bench ./testdata/real
+	shellcheck install.sh completion/kowaza.bash .ci/run .ci/test .ci/test-deps .ci/dist \
+		.ci/deb/postinst .ci/deb/prerm .ci/deb/postrm testdata/*.sh $$(grep -l '^#!/bin/sh' testdata/originals/*)
+	zsh -n completion/_kowaza
+	mandoc -Tlint -Wwarning man/*.[1-8] $(wildcard man/ja/*.[1-8])
 
 # Some four million files below build/: run it where there is room for them.
 bench: build
@@ -42,11 +55,11 @@ install: build
 uninstall:
 	./install.sh -u -p $(PREFIX)
 
-dist: build
-	rm -rf build/$(DIST)
-	mkdir -p build/$(DIST)
-	cp -R kowaza install.sh symlinks.txt kowaza.conf man examples LICENSE README.md build/$(DIST)
-	tar -C build --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -czf build/$(DIST).tar.gz $(DIST)
+# Tarballs, Debian packages and SHA256SUMS: the same source gives the same bytes.
+dist:
+	rm -rf build/dist
+	GO=$(GO) .ci/dist $(VERSION) build/dist
+	@cat build/dist/SHA256SUMS
 
 clean:
 	rm -rf build kowaza

@@ -1,7 +1,7 @@
 #!/bin/sh
-# install.sh: puts kowaza, its links, its man pages and a sample of its settings
-# in place, or removes them. Scripts that the links replace are kept, and the
-# settings at their tops go to /etc/kowaza.conf.
+# install.sh: puts kowaza, its links, its man pages, completion, systemd units and
+# a sample of its settings in place, or removes them. Scripts that the links
+# replace are kept, and the settings at their tops go to /etc/kowaza.conf.
 #
 # A script is replaced in four steps, so that whatever happens between two of
 # them the command is there and nothing is lost: it gets its second name, the
@@ -12,7 +12,7 @@ umask 022
 LC_ALL=C
 export LC_ALL
 
-usage_line='usage: install.sh [-n] [-u] [-p PREFIX] [--force NAME]...'
+usage_line='usage: install.sh [-n] [-u] [-p PREFIX] [--force NAME]... [--links BINARY]'
 
 help() {
 	cat <<EOF
@@ -23,6 +23,8 @@ Install kowaza, or remove it.
   -u            uninstall, and put the scripts back that were replaced
   -p PREFIX     install below PREFIX (default: /usr/local)
   --force NAME  replace the script NAME even if it is not the known one
+  --links BINARY
+                only the links, to a BINARY that is there: for packages
   -h, --help    show this help
 
 DESTDIR in the environment goes before every path, /etc included.
@@ -82,7 +84,7 @@ squeeze() {
 	done
 }
 
-dry='' uninstall='' prefix=/usr/local force=''
+dry='' uninstall='' prefix=/usr/local force='' binary=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	-n) dry=1 ;;
@@ -99,6 +101,12 @@ while [ $# -gt 0 ]; do
 		shift
 		;;
 	--force=*) force="$force${1#*=}$newline" ;;
+	--links)
+		[ -n "${2:-}" ] || usage '--links: missing argument'
+		binary=$2
+		shift
+		;;
+	--links=?*) binary=${1#*=} ;;
 	-h | --help)
 		help
 		exit 0
@@ -124,12 +132,18 @@ case $prefix in
 /*) ;;
 *) usage "-p: $prefix: not an absolute path" ;;
 esac
-case $prefix${DESTDIR:-} in
-*[[:cntrl:]]*) usage 'PREFIX or DESTDIR: control character' ;;
+case $binary in
+'' | /*[!/]*) ;;
+*) usage "--links: $binary: not an absolute path" ;;
+esac
+case $prefix$binary${DESTDIR:-} in
+*[[:cntrl:]]*) usage 'PREFIX, BINARY or DESTDIR: control character' ;;
 esac
 
 squeeze "$prefix"
 prefix=$path
+squeeze "$binary"
+binary=$path
 root=${DESTDIR:-}
 case $root in
 '' | /*) ;;
@@ -189,7 +203,9 @@ while [ -n "$rest" ]; do
 done
 force=$newline$force
 
-bin=$root$prefix/bin/kowaza
+# What the links lead to, without DESTDIR and with it.
+target=${binary:-$prefix/bin/kowaza}
+bin=$root$target
 share=$root$prefix/share
 conf=$root/etc/kowaza.conf
 
@@ -269,7 +285,7 @@ put() {
 # ours LINK: it leads to our binary. Inside DESTDIR an absolute one leads out.
 ours() {
 	[ -L "$1" ] || return 1
-	[ "$(readlink "$1")" != "$prefix/bin/kowaza" ] || return 0
+	[ "$(readlink "$1")" != "$target" ] || return 0
 	[ -n "$bin_end" ] && [ "$(readlink -f "$1")" = "$bin_end" ]
 }
 
@@ -279,11 +295,11 @@ place() {
 	case $1 in
 	/*)
 		place=$root$1
-		text=$prefix/bin/kowaza
+		text=$target
 		;;
 	*/*/*)
 		place=$root$prefix/$1
-		text=$prefix/bin/kowaza
+		text=$target
 		;;
 	bin/*)
 		place=$root$prefix/$1
@@ -304,7 +320,7 @@ place() {
 	*)
 		if [ -d "${place%/*}" ] && [ -n "$bin_end" ] &&
 			[ "$(readlink -f "${place%/*}/$text")" != "$bin_end" ]; then
-			text=$prefix/bin/kowaza
+			text=$target
 		fi
 		;;
 	esac
@@ -1197,39 +1213,100 @@ page_of() {
 	esac
 }
 
-# Each of our pages names kowaza. One of the same name that does not is somebody
-# else's.
-foreign_page() { [ -e "$1" ] && ! grep -q kowaza "$1" 2>/dev/null; }
+# Completion finds its file by the name of the command, so each has a link.
+bash_completion=$share/bash-completion/completions
+zsh_completion=$share/zsh/site-functions
+units=$share/doc/kowaza/systemd
+
+# commands: prints the names under which the links of symlinks.txt are called.
+commands() {
+	while next_link; do
+		printf '%s\n' "${line##*/}"
+	done 3<"$links" | sort -u
+}
+
+# foreign FILE: there is a file, and it is somebody else's: ours name kowaza.
+foreign() { [ -e "$1" ] && ! grep -q kowaza "$1" 2>/dev/null; }
+
+# put_ours SOURCE FILE: put, but never over a file of somebody else.
+put_ours() {
+	if foreign "$2"; then
+		err "$2: not a file of kowaza: left alone"
+		return 1
+	fi
+	put "$1" "$2" 644
+}
+
+# completion: installs it, for each command.
+completion() {
+	[ -f "$here/completion/kowaza.bash" ] || return 0
+	put_ours "$here/completion/_kowaza" "$zsh_completion/_kowaza"
+	put_ours "$here/completion/kowaza.bash" "$bash_completion/kowaza" || return 0
+	for name in $(commands); do
+		file=$bash_completion/$name
+		if [ "$(readlink "$file" 2>/dev/null)" = kowaza ]; then
+			continue
+		elif there "$file"; then
+			err "$file: not a file of kowaza: left alone"
+			continue
+		fi
+		[ -n "$dry" ] || try "$file" ln -s kowaza "$file" || continue
+		did "linked $file"
+	done
+}
+
+# build: makes the binary where it is not there yet.
+build() {
+	[ ! -f "$here/kowaza" ] || return 0
+	if [ -z "$dry" ]; then
+		if [ ! -f "$here/go.mod" ] || ! command -v go >/dev/null; then
+			err "$here/kowaza: not there, nor Go and its source to build it"
+			exit 1
+		fi
+		(cd "$here/" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o kowaza .) >&2 || {
+			err "$here/kowaza: cannot be built"
+			exit 1
+		}
+	fi
+	did "built $here/kowaza"
+}
+
+# link_all: makes all links.
+link_all() {
+	bin_end=$(readlink -f "$bin" 2>/dev/null)
+	while next_link; do
+		link "$line"
+	done 3<"$links"
+}
 
 install() {
-	if [ ! -f "$here/kowaza" ]; then
-		if [ -z "$dry" ]; then
-			if [ ! -f "$here/go.mod" ] || ! command -v go >/dev/null; then
-				err "$here/kowaza: not there, nor Go and its source to build it"
-				exit 1
-			fi
-			(cd "$here/" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o kowaza .) >&2 || {
-				err "$here/kowaza: cannot be built"
-				exit 1
-			}
+	if [ -n "$binary" ]; then
+		if [ ! -f "$bin" ] || [ ! -x "$bin" ]; then
+			err "$bin: not there"
+		elif [ "$target" != "$prefix/bin/kowaza" ] && there "$root$prefix/bin/kowaza"; then
+			err "$root$prefix/bin/kowaza: installed already: its links are left alone, remove it with install.sh -u"
+		else
+			link_all
 		fi
-		did "built $here/kowaza"
+		return
 	fi
+	build
 	# A link to a binary that is not there would be worse than the script.
 	if put "$here/kowaza" "$bin" 755; then
-		bin_end=$(readlink -f "$bin" 2>/dev/null)
-		while next_link; do
-			link "$line"
-		done 3<"$links"
+		link_all
 	fi
 	for page_file in "$here"/man/*.[1-8] "$here"/man/ja/*.[1-8]; do
 		[ -f "$page_file" ] || continue
 		page_of "$page_file"
-		if foreign_page "$page"; then
+		if foreign "$page"; then
 			err "$page: not a page of kowaza: left alone"
 		else
 			put "$page_file" "$page" 644
 		fi
+	done
+	completion
+	for unit in "$here"/systemd/*.*; do
+		[ ! -f "$unit" ] || put "$unit" "$units/${unit##*/}" 644
 	done
 	if [ -f "$here/kowaza.conf" ]; then
 		put "$here/kowaza.conf" "$conf.sample" 644
@@ -1276,26 +1353,45 @@ unlink() {
 	did "moved $original to $place"
 }
 
+# remove_ours FILE: the same, unless it is somebody else's.
+remove_ours() { foreign "$1" || remove "$1"; }
+
+# remove_shared: removes man pages, completion, units and the sample.
+remove_shared() {
+	for page_file in "$here"/man/*.[1-8] "$here"/man/ja/*.[1-8]; do
+		[ -f "$page_file" ] || continue
+		page_of "$page_file"
+		remove_ours "$page"
+	done
+	for name in $(commands); do
+		[ "$(readlink "$bash_completion/$name" 2>/dev/null)" != kowaza ] || remove "$bash_completion/$name"
+	done
+	remove_ours "$bash_completion/kowaza"
+	remove_ours "$zsh_completion/_kowaza"
+	for unit in "$here"/systemd/*.*; do
+		[ ! -f "$unit" ] || remove "$units/${unit##*/}"
+	done
+	remove "$conf.sample"
+}
+
 uninstall() {
 	bin_end=$(readlink -f "$bin" 2>/dev/null)
 	while next_link; do
 		unlink "$line"
 	done 3<"$links"
-	if [ -n "$linked" ]; then
-		err "$bin: left, for links that are left"
-	elif [ -d "$bin" ] && [ ! -L "$bin" ]; then
-		err "$bin: is a directory"
-	else
-		remove "$bin"
+	if [ -z "$binary" ]; then
+		if [ -n "$linked" ]; then
+			err "$bin: left, for links that are left"
+		elif [ -d "$bin" ] && [ ! -L "$bin" ]; then
+			err "$bin: is a directory"
+		else
+			remove "$bin"
+		fi
+		remove_shared
 	fi
-	for page_file in "$here"/man/*.[1-8] "$here"/man/ja/*.[1-8]; do
-		[ -f "$page_file" ] || continue
-		page_of "$page_file"
-		foreign_page "$page" || remove "$page"
-	done
-	remove "$conf.sample"
 	if [ -z "$dry" ]; then
-		rmdir "$share"/kowaza/orig/cron.* "$share/kowaza/orig" "$share/kowaza" 2>/dev/null
+		rmdir "$share"/kowaza/orig/cron.* "$share/kowaza/orig" "$share/kowaza" \
+			"$units" "$share/doc/kowaza" 2>/dev/null
 	fi
 }
 

@@ -62,6 +62,9 @@ func installed(t *testing.T, f func(in *installation)) {
 			in.file(in.src, "man/rmoldmail.1", "kowaza page\n", 0o644)
 			in.file(in.src, "man/kowaza.conf.5", "kowaza settings\n", 0o644)
 			in.file(in.src, "man/ja/rmoldmail.1", "kowaza ja\n", 0o644)
+			in.file(in.src, "completion/kowaza.bash", "# kowaza\n", 0o644)
+			in.file(in.src, "completion/_kowaza", "#compdef kowaza\n", 0o644)
+			in.file(in.src, "systemd/rmmail_virtual.timer", "[Timer]\n", 0o644)
 			for _, d := range []string{"usr/local/bin", "usr/local/sbin", "etc/cron.daily"} {
 				in.check(os.MkdirAll(filepath.Join(in.root, d), 0o755))
 			}
@@ -234,6 +237,11 @@ func TestInstallTwice(t *testing.T) {
 		in.text("usr/local/share/man/man1/rmoldmail.1", "kowaza page\n")
 		in.text("usr/local/share/man/man5/kowaza.conf.5", "kowaza settings\n")
 		in.text("usr/local/share/man/ja/man1/rmoldmail.1", "kowaza ja\n")
+		in.text("usr/local/share/bash-completion/completions/kowaza", "# kowaza\n")
+		in.link("usr/local/share/bash-completion/completions/rmoldmail", "kowaza")
+		in.link("usr/local/share/bash-completion/completions/jmailsend.pl", "kowaza")
+		in.text("usr/local/share/zsh/site-functions/_kowaza", "#compdef kowaza\n")
+		in.text("usr/local/share/doc/kowaza/systemd/rmmail_virtual.timer", "[Timer]\n")
 		sample, err := os.ReadFile("kowaza.conf")
 		in.check(err)
 		in.text("etc/kowaza.conf.sample", string(sample))
@@ -416,6 +424,75 @@ func TestInstallUninstallForeign(t *testing.T) {
 		in.text("usr/local/share/man/man1/rmoldmail.1", "some other page\n")
 		in.absent("usr/local/bin/mailtest")
 		in.absent("usr/local/bin/kowaza")
+	})
+}
+
+// It proves that completion of somebody else for one of the commands stays, with
+// -u too.
+func TestInstallForeignCompletion(t *testing.T) {
+	t.Parallel()
+	installed(t, func(in *installation) {
+		const bash, zsh = "usr/local/share/bash-completion/completions/", "usr/local/share/zsh/site-functions/"
+		in.script(bash+"qmHandle", "another\n")
+		in.script(bash+"mailtest", "")
+		in.script(zsh+"_kowaza", "somebody's own\n")
+		_, errs := in.run(1)
+		for _, name := range []string{bash + "qmHandle", bash + "mailtest", zsh + "_kowaza"} {
+			in.contains("standard error", errs, "install.sh: /"+name+": not a file of kowaza: left alone\n")
+		}
+		in.link(bash+"rmoldmail", "kowaza")
+		in.run(0, "-u")
+		in.text(bash+"qmHandle", "another\n")
+		in.text(bash+"mailtest", "")
+		in.text(zsh+"_kowaza", "somebody's own\n")
+		in.absent(bash + "rmoldmail")
+		in.absent(bash + "kowaza")
+	})
+}
+
+// It proves that --links makes and removes links to a binary that a package has
+// put in place, and nothing else, and that it keeps off another installation.
+func TestInstallLinks(t *testing.T) {
+	t.Parallel()
+	installed(t, func(in *installation) {
+		const links = "--links=/usr//bin/kowaza"
+		in.script("usr/local/bin/rmoldmail", "#!/bin/sh\nVMDIR=/home/popuser\n")
+		in.script("etc/cron.daily/rmmail_virtual", "cron\n")
+		scripts := in.tree(in.root, false)
+		_, errs := in.run(1, links)
+		in.contains("standard error", errs, "install.sh: /usr/bin/kowaza: not there\n")
+		if after := in.tree(in.root, false); after != scripts {
+			in.t.Errorf("without a binary it made\n%s", after)
+		}
+
+		in.file(in.root, "usr/bin/kowaza", "#!/bin/sh\n", 0o755)
+		before := in.tree(in.root, false)
+		in.file(in.root, "usr/local/bin/kowaza", "#!/bin/sh\n", 0o755)
+		_, errs = in.run(1, links)
+		in.contains("standard error", errs, "install.sh: /usr/local/bin/kowaza: installed already: ")
+		in.text("etc/cron.daily/rmmail_virtual", "cron\n")
+		in.check(os.Remove(filepath.Join(in.root, "usr/local/bin/kowaza")))
+
+		in.run(0, links)
+		in.link("usr/local/bin/rmoldmail", "/usr/bin/kowaza")
+		in.link("usr/local/sbin/mailtest", "/usr/bin/kowaza")
+		in.link("etc/cron.daily/rmmail_virtual", "/usr/bin/kowaza")
+		if lines, _ := in.settings(); len(lines) != 1 || lines[0] != "VMDIR=/home/popuser" {
+			in.t.Errorf("kowaza.conf sets %q", lines)
+		}
+		for _, name := range []string{"usr/local/bin/kowaza", "usr/local/share/man", "usr/local/share/zsh", "etc/kowaza.conf.sample"} {
+			in.absent(name)
+		}
+		installed := in.tree(in.root, true)
+		if out, errs := in.run(0, links); out+errs != "" || in.tree(in.root, true) != installed {
+			in.t.Errorf("the second run prints %s%s", out, errs)
+		}
+		in.run(0, "-u", "-n", links)
+		in.run(0, "-u", links)
+		in.check(os.Remove(filepath.Join(in.root, "etc/kowaza.conf")))
+		if after := in.tree(in.root, false); after != before {
+			in.t.Errorf("before\n%s\nafter\n%s", before, after)
+		}
 	})
 }
 
@@ -909,16 +986,21 @@ func TestInstallUsage(t *testing.T) {
 			{[]string{"-p"}, "-p: missing argument"},
 			{[]string{"-p", ""}, "-p: : not an absolute path"},
 			{[]string{"-p", "usr"}, "-p: usr: not an absolute path"},
-			{[]string{"-p", "/a\nb"}, "PREFIX or DESTDIR: control character"},
+			{[]string{"-p", "/a\nb"}, "PREFIX, BINARY or DESTDIR: control character"},
 			{[]string{"--force"}, "--force: missing argument"},
 			{[]string{"--force", "nosuch"}, "--force: nosuch: no such applet"},
 			{[]string{"--force", "mailtest", "--force", "jmailsend.pl"}, "--force: jmailsend.pl: no such applet"},
 			{[]string{"--force", ""}, "--force: : no such applet"},
+			{[]string{"--links"}, "--links: missing argument"},
+			{[]string{"--links", ""}, "--links: missing argument"},
+			{[]string{"--links="}, "unknown option: --links="},
+			{[]string{"--links", "//"}, "--links: //: not an absolute path"},
+			{[]string{"--links=bin/kowaza"}, "--links: bin/kowaza: not an absolute path"},
 			{[]string{"extra"}, "too many operands: extra"},
 			{[]string{"--", "-n"}, "too many operands: -n"},
 		} {
 			out, errs := in.run(2, test.args...)
-			want := "install.sh: " + test.want + "\nusage: install.sh [-n] [-u] [-p PREFIX] [--force NAME]...\n"
+			want := "install.sh: " + test.want + "\nusage: install.sh [-n] [-u] [-p PREFIX] [--force NAME]... [--links BINARY]\n"
 			if out != "" || errs != want {
 				in.t.Errorf("%q prints %s%s, want %s", test.args, out, errs, want)
 			}

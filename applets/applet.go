@@ -28,6 +28,9 @@ type Applet struct {
 	Help string                              // all of --help; line 1 usage, line 2 what it does
 	Run  func(env *Env, argv []string) error // argv[0] is the name, as in C
 	Fail int                                 // status of an ordinary error; 0 means 1
+
+	// An operand may be a password: no message repeats one.
+	Secret bool
 }
 
 // All lists the applets, in the order of --list, symlinks.txt and the README.
@@ -272,7 +275,7 @@ func (env *Env) parse(set *getopt.Set, argv []string, letter rune, min, max int,
 	case wrong != nil:
 		return nil, wrong
 	case help:
-		fmt.Fprint(env.Stdout, env.applet.Help)
+		env.printHelp(env.help(env.applet))
 		return nil, errDone
 	case version:
 		fmt.Fprintf(env.Stdout, "%s (kowaza) %s\n", env.applet.Name, Version())
@@ -282,6 +285,8 @@ func (env *Env) parse(set *getopt.Set, argv []string, letter rune, min, max int,
 	switch {
 	case len(args) < min:
 		return nil, Usagef("too few operands")
+	case len(args) > max && env.applet.Secret:
+		return nil, Usagef("too many operands")
 	case len(args) > max:
 		return nil, Usagef("too many operands: %s", args[max])
 	}

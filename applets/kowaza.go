@@ -67,7 +67,7 @@ func runKowaza(env *Env, argv []string) error {
 		}
 		return nil
 	case len(args) == 0:
-		fmt.Fprint(env.Stdout, kowaza.Help)
+		env.printHelp(env.help(kowaza))
 		return env.listApplets()
 	}
 	a := find(args[0])
@@ -81,11 +81,17 @@ func runKowaza(env *Env, argv []string) error {
 
 // listApplets prints one line an applet: the second of its help.
 func (env *Env) listApplets() error {
-	fmt.Fprint(env.Stdout, "\nApplets:\n")
-	for _, a := range All {
-		_, rest, _ := strings.Cut(a.Help, "\n")
-		what, _, _ := strings.Cut(rest, "\n")
-		fmt.Fprintf(env.Stdout, "  %-15s %s\n", a.Name, what)
+	heading := "Applets:"
+	if env.language() != nil {
+		heading = "アプレット:"
 	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s\n", heading)
+	for _, a := range All {
+		_, rest, _ := strings.Cut(env.help(a), "\n")
+		what, _, _ := strings.Cut(rest, "\n")
+		fmt.Fprintf(&b, "  %-15s %s\n", a.Name, what)
+	}
+	env.printHelp(b.String())
 	return nil
 }

@@ -82,9 +82,10 @@ type handling struct {
 	narrow                   []criterion // what lists are narrowed by
 
 	mu          sync.Mutex  // guards lock where a signal may come
-	sendStopped atomic.Bool // qmail-send ran and was stopped here
-	start       sync.Once
-	starting    atomic.Bool
+	sendStopped atomic.Bool // qmail-send ran and was told to end here
+	restarted   sync.Once
+	start       sync.Mutex  // guards started; held until the command is under way
+	started     bool        // QMAIL_START was run
 	quiet       atomic.Bool // standard output may be stuck
 }
 
@@ -193,7 +194,7 @@ func (h *handling) parse(env *Env, argv []string, opt *queueOptions) (saveSet bo
 		return false, err
 	}
 	if len(argv) == 1 {
-		fmt.Fprint(env.Stdout, env.applet.Help)
+		env.printHelp(env.help(env.applet))
 		return false, errDone
 	}
 	if lists || h.numbersOnly {
@@ -327,11 +328,15 @@ func (h *handling) isStopped() bool {
 }
 
 // stopWait is how long qmail-send may take to end: a delivery that is under way
-// is ended first, and SMTP has long timeouts (qmail-remote: 20 minutes).
-const stopWait = 30 * time.Minute
+// is ended first, and SMTP has long timeouts (qmail-remote: 20 minutes). Tests
+// wait less.
+var stopWait = 30 * time.Minute
 
 var errNoStop = errors.New("qmail-send is running: set QMAIL_STOP and QMAIL_START in " + settings.File +
 	" to the commands that stop and start it, or stop it first")
+
+// sendName is the name of the process that QMAIL_STOP ends.
+const sendName = "qmail-send"
 
 // halt takes the lock, and stops qmail-send if that has it.
 func (h *handling) halt() error {
@@ -344,20 +349,40 @@ func (h *handling) halt() error {
 	if !errors.Is(err, queue.ErrRunning) {
 		return err
 	}
+	// What QMAIL_STOP does not end may be no reason to start qmail-send.
+	if d, err := h.q.Daemon(); err == nil && d.Name != sendName {
+		return fmt.Errorf("the queue is locked by %s, process %d", d.Name, d.Pid)
+	}
+	if h.isStopped() {
+		return queue.ErrStopped
+	}
 	if h.settings.QMailStop == "" || h.settings.QMailStart == "" {
 		return errNoStop
 	}
 	h.say("Calling system script to terminate qmail...\n")
 	h.sendStopped.Store(true) // or half so: restart finds out
-	if err := h.command("QMAIL_STOP", h.settings.QMailStop); err != nil {
+	if err := h.command("QMAIL_STOP", h.settings.QMailStop, func() {}); err != nil {
 		return err
 	}
 	lock, err = h.q.Lock(stopWait, h.stopped)
-	if errors.Is(err, queue.ErrRunning) {
+	stopped := errors.Is(err, queue.ErrStopped)
+	if stopped {
+		// What starts it finds it running as long as it is not through, and then
+		// nothing would be.
+		h.env.Warn("waiting for qmail-send to end, to start it again")
+		lock, err = h.q.Lock(stopWait, nil)
+	}
+	switch {
+	case errors.Is(err, queue.ErrRunning):
 		return fmt.Errorf("QMAIL_STOP: %w after %v", err, stopWait)
+	case err != nil:
+		return err
 	}
 	h.hold(lock)
-	return err
+	if stopped {
+		return queue.ErrStopped
+	}
+	return nil
 }
 
 func (h *handling) hold(lock *queue.Lock) {
@@ -367,26 +392,20 @@ func (h *handling) hold(lock *queue.Lock) {
 }
 
 // restart gives the lock back and starts qmail-send again, if it ran before.
-// It may be called again, and by a signal.
 func (h *handling) restart() {
-	h.start.Do(func() {
-		h.starting.Store(true)
-		h.mu.Lock()
-		lock := h.lock
-		h.mu.Unlock()
-		if lock != nil {
-			lock.Unlock()
-		}
+	h.restarted.Do(func() {
+		locked := h.unlock()
 		switch {
 		case !h.sendStopped.Load():
-			if lock != nil {
+			if locked {
 				h.say("Qmail wasn't running when qmHandle was started, so it won't be restarted.\n")
 			}
-		case h.runs():
+		case locked && h.runs():
 			h.say("Qmail is already running again, so it won't be restarted.\n")
 		default:
 			h.say("Restarting qmail... ")
-			if err := h.command("QMAIL_START", h.settings.QMailStart); err != nil {
+			h.childOutput() // where that is stuck, a signal starts qmail-send
+			if err := h.startSend(); err != nil {
 				h.say("\n")
 				h.report(err)
 				return
@@ -396,14 +415,36 @@ func (h *handling) restart() {
 	})
 }
 
+// unlock gives the lock back. It tells whether it was ever taken: where it was
+// not, a qmail-send that runs may be on its way to its end.
+func (h *handling) unlock() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lock == nil {
+		return false
+	}
+	h.lock.Unlock()
+	return true
+}
+
+// startSend runs QMAIL_START, once.
+func (h *handling) startSend() error {
+	h.start.Lock()
+	if h.started {
+		h.start.Unlock()
+		return nil
+	}
+	h.started = true
+	return h.command("QMAIL_START", h.settings.QMailStart, h.start.Unlock)
+}
+
 // atLast is for a signal that comes again, while what is at hand does not end:
 // qmail-send runs again before this process dies.
 func (h *handling) atLast() {
-	if h.starting.Load() {
-		return
-	}
 	h.quiet.Store(true)
-	h.restart()
+	if h.sendStopped.Load() && !(h.unlock() && h.runs()) {
+		h.report(h.startSend())
+	}
 }
 
 func (h *handling) runs() bool {
@@ -425,9 +466,9 @@ func (h *handling) say(format string, a ...any) {
 const shellBytes = "|&;<>()$`\\\"'*?[]#~=%!{}\n"
 
 // command runs one of the settings' commands, by the shell only where it needs
-// one. It is in a process group of its own: what a terminal sends to end
+// one, and calls begun when it is under way. It is in a process group of its own: what a terminal sends to end
 // qmHandle must not end what stops or starts qmail.
-func (h *handling) command(key, line string) error {
+func (h *handling) command(key, line string, begun func()) error {
 	var argv []string
 	if strings.ContainsAny(line, shellBytes) {
 		argv = []string{"/bin/sh", "-c", line}
@@ -435,20 +476,40 @@ func (h *handling) command(key, line string) error {
 		argv = strings.Fields(line)
 	}
 	if len(argv) == 0 {
+		begun()
 		return fmt.Errorf("%s: empty command", key)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if out, ok := h.env.Stdout.(*output); ok && !h.quiet.Load() {
-		out.Flush()
-		cmd.Stdout = fileOrNil(out.to)
-	}
+	cmd.Stdout = h.childOutput()
 	cmd.Stderr = fileOrNil(h.env.Stderr)
-	if err := cmd.Run(); err != nil {
+	err := cmd.Start()
+	begun()
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %s: %w", key, line, err)
 	}
 	return nil
+}
+
+// childOutput flushes standard output and returns what a child gets of it:
+// nothing where nobody takes it any more, since a script that dies of SIGPIPE
+// starts no qmail.
+func (h *handling) childOutput() io.Writer {
+	out, ok := h.env.Stdout.(*output)
+	if !ok || h.quiet.Load() {
+		return nil
+	}
+	out.Flush()
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	if out.err != nil {
+		return nil
+	}
+	return fileOrNil(out.to)
 }
 
 // fileOrNil gives a child the descriptor itself, or nothing: a daemon that it
@@ -475,8 +536,14 @@ func (h *handling) alarm() error {
 // starts it may return at once.
 const startWait = 5 * time.Second
 
+// awaitStart takes no lock to see whether somebody has it: just then qmail-send
+// could not take it.
 func (h *handling) awaitStart() {
-	for end := time.Now().Add(startWait); !h.runs() && time.Now().Before(end); {
+	up := func() bool {
+		d, err := h.q.Daemon()
+		return err == nil && d.Name == sendName
+	}
+	for end := time.Now().Add(startWait); !up() && time.Now().Before(end); {
 		select {
 		case <-h.stopped:
 			return

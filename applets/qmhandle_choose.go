@@ -19,9 +19,11 @@ import (
 // A criterion chooses messages for qmHandle. Of the funcs those that are set
 // count; one that says yes is enough.
 type criterion struct {
-	looking string // said before and, with a message's number, after
-	none    string // said where nothing was chosen; empty: an error
-	number  uint64 // 0: any
+	looking string // said before; empty: nothing
+	none    string // said where nothing was chosen
+
+	byNumber bool // -d: the only message that may be chosen is number
+	number   uint64
 
 	envelope func(m *queue.Message) bool
 	field    func(name string, value []byte) bool // of the header: see textReader
@@ -39,7 +41,7 @@ func newCriterion(letter, argument string) (criterion, error) {
 		if err != nil {
 			return criterion{}, Usagef("-d: %s: not a message number", argument)
 		}
-		return criterion{number: n, envelope: func(m *queue.Message) bool { return m.Number == n }}, nil
+		return criterion{byNumber: true, number: n, envelope: func(m *queue.Message) bool { return m.Number == n }}, nil
 	case "D":
 		return criterion{
 			none:     "No messages found in the queue!",
@@ -48,7 +50,10 @@ func newCriterion(letter, argument string) (criterion, error) {
 	case "f":
 		return looking("from "+argument, criterion{envelope: func(m *queue.Message) bool { return hasSender(m) && m.Sender == argument }}), nil
 	case "x":
-		re := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(argument) + `\b`)
+		re, err := compile(letter, `\b`+regexp.QuoteMeta(argument)+`\b`, "(?i)")
+		if err != nil { // no UTF-8
+			return criterion{}, err
+		}
 		c := looking("addressed to "+argument, criterion{field: toField(re)})
 		c.none = "No messages to " + argument + " found in the queue!"
 		return c, nil
@@ -220,6 +225,7 @@ type textReader struct {
 	r     *bufio.Reader
 	line  []byte
 	field []byte
+	cut   bool // what next returned last goes on
 }
 
 var textReaders = sync.Pool{New: func() any { return &textReader{r: bufio.NewReaderSize(nil, 64<<10)} }}
@@ -232,9 +238,10 @@ const maxTextLine = 1 << 20
 func (t *textReader) read(f io.Reader, field func(string, []byte) bool, each func([]byte, bool) bool) error {
 	t.r.Reset(f)
 	defer t.r.Reset(nil)
-	t.field = t.field[:0]
+	t.field, t.cut = t.field[:0], false
 	body := false
 	for {
+		rest := t.cut
 		line, err := t.next()
 		if err == io.EOF && len(line) == 0 {
 			if !body {
@@ -246,6 +253,7 @@ func (t *textReader) read(f io.Reader, field func(string, []byte) bool, each fun
 			return err
 		}
 		switch {
+		case rest && len(line) == 0: // a line that was cut just at its end
 		case body:
 			if !each(line, true) {
 				return nil
@@ -258,7 +266,7 @@ func (t *textReader) read(f io.Reader, field func(string, []byte) bool, each fun
 			if !each(line, false) {
 				return nil
 			}
-			if line[0] != ' ' && line[0] != '\t' {
+			if !rest && line[0] != ' ' && line[0] != '\t' {
 				if !t.endField(field) {
 					return nil
 				}
@@ -278,9 +286,9 @@ func (t *textReader) endField(field func(string, []byte) bool) bool {
 	return more
 }
 
-// next returns a line without its end.
+// next returns a line without its end, or as much of it as is looked at as one.
 func (t *textReader) next() ([]byte, error) {
-	t.line = t.line[:0]
+	t.line, t.cut = t.line[:0], false
 	for {
 		part, err := t.r.ReadSlice('\n')
 		if err == nil && len(t.line) == 0 {
@@ -291,7 +299,8 @@ func (t *textReader) next() ([]byte, error) {
 			continue
 		}
 		if err == bufio.ErrBufferFull {
-			err = nil
+			t.cut = true
+			return t.line, nil
 		}
 		return trimEnd(t.line), err
 	}
@@ -310,8 +319,10 @@ func (h *handling) remove(criteria []criterion) error {
 		if c.looking != "" {
 			h.say("%s\n", Escape(c.looking))
 		}
-		numbers[c.number] = c.number != 0
-		onlyNumbers = onlyNumbers && c.number != 0
+		if c.byNumber {
+			numbers[c.number] = true
+		}
+		onlyNumbers = onlyNumbers && c.byNumber
 	}
 	met := make([]bool, len(criteria))
 	before := h.removed.Load()
@@ -331,7 +342,7 @@ func (h *handling) remove(criteria []criterion) error {
 			chosen := false
 			for i, yes := range v.([]bool) {
 				// A half received message, or pieces of one, only by its number.
-				yes = yes && (committed(m.Found) || criteria[i].number != 0)
+				yes = yes && (committed(m.Found) || criteria[i].byNumber)
 				met[i] = met[i] || yes
 				chosen = chosen || yes
 			}
@@ -351,7 +362,7 @@ func (h *handling) remove(criteria []criterion) error {
 	for i, c := range criteria {
 		switch {
 		case met[i]:
-		case c.number != 0:
+		case c.byNumber:
 			h.fail(c.number, queue.ErrNotFound)
 		default:
 			h.say("%s\n", Escape(c.none))

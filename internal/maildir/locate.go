@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // maxLinks is how many links may stand on the way, as the kernel has it
@@ -79,7 +81,7 @@ func (y *way) locate(path string) (location, error) {
 	if err != nil {
 		return location{}, err
 	}
-	err = fstat(fd, &st)
+	err = sys.Fstat(fd, &st)
 	switch {
 	case err != nil:
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
@@ -106,7 +108,7 @@ func (w *walk) from(dir int, shown, path string, parent *unix.Stat_t) (int, erro
 	cur := dir // and not to be closed
 	if strings.HasPrefix(path, "/") {
 		shown = "/"
-		root, err := openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
+		root, err := sys.Openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
 		if err != nil {
 			return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
 		}
@@ -122,7 +124,7 @@ func (w *walk) from(dir int, shown, path string, parent *unix.Stat_t) (int, erro
 			continue
 		}
 		shown = join(shown, name)
-		if err := fstat(cur, parent); err != nil {
+		if err := sys.Fstat(cur, parent); err != nil {
 			leave(cur)
 			return -1, &fs.PathError{Op: "stat", Path: shown, Err: err}
 		}
@@ -139,7 +141,7 @@ func (w *walk) from(dir int, shown, path string, parent *unix.Stat_t) (int, erro
 		cur = next
 	}
 	if cur == dir { // path was nothing but dots
-		fd, err := openat(dir, ".", openPath|unix.O_DIRECTORY)
+		fd, err := sys.Openat(dir, ".", openPath|unix.O_DIRECTORY)
 		if err != nil {
 			return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
 		}
@@ -165,7 +167,7 @@ func (w *walk) follow(dir, link int, shown string, parent *unix.Stat_t) (int, er
 		return -1, err
 	}
 	var st unix.Stat_t
-	if err = fstat(next, &st); err == nil && !mayFollow(&inDir, &st) {
+	if err = sys.Fstat(next, &st); err == nil && !mayFollow(&inDir, &st) {
 		err = ErrLink
 	}
 	if err != nil {
@@ -187,16 +189,16 @@ func mayFollow(dir, target *unix.Stat_t) bool {
 // it is one. O_DIRECTORY is tried first: it mounts what an automounter has
 // there, which O_PATH alone does not.
 func openStep(dir int, name string) (fd int, isLink bool, err error) {
-	fd, err = openat(dir, name, openPath|unix.O_NOFOLLOW|unix.O_DIRECTORY)
+	fd, err = sys.Openat(dir, name, openPath|unix.O_NOFOLLOW|unix.O_DIRECTORY)
 	if err != unix.ENOTDIR && err != unix.ELOOP {
 		return fd, false, err
 	}
-	fd, err = openat(dir, name, openPath|unix.O_NOFOLLOW)
+	fd, err = sys.Openat(dir, name, openPath|unix.O_NOFOLLOW)
 	if err != nil {
 		return -1, false, err
 	}
 	var st unix.Stat_t
-	if err = fstat(fd, &st); err != nil {
+	if err = sys.Fstat(fd, &st); err != nil {
 		unix.Close(fd)
 		return -1, false, err
 	}

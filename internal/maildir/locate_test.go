@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // TestWayRemembers proves that a way that has led to other Maildirs finds and
@@ -44,7 +46,7 @@ func TestWayRemembers(t *testing.T) {
 		}
 		defer unix.Close(loc.fd)
 		var st unix.Stat_t
-		if err := fstat(loc.fd, &st); err != nil {
+		if err := sys.Fstat(loc.fd, &st); err != nil {
 			t.Fatal(err)
 		}
 		return fmt.Sprint(st.Ino, loc.uid, loc.gid)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // Options say what goes. The funcs are told what happens; they are never
@@ -126,7 +128,7 @@ func (p *Pool) limitDescriptors() {
 	p.opt.Jobs = max(1, min(p.opt.Jobs, (limit-reserved)/(forWorker+1)))
 	// A worker is a thread, and the runtime does not survive one that cannot be
 	// made. Root is not bound by this limit.
-	if unix.Geteuid() != 0 && unix.Getrlimit(unix.RLIMIT_NPROC, &r) == nil && r.Cur/4 < uint64(p.opt.Jobs) {
+	if unix.Geteuid() != 0 && unix.Getrlimit(unix.RLIMIT_NPROC, &r) == nil && uint64(r.Cur)/4 < uint64(p.opt.Jobs) {
 		p.opt.Jobs = max(1, int(r.Cur/4))
 	}
 	p.maxOpen = max(2, limit-reserved-forWorker*p.opt.Jobs)
@@ -360,7 +362,7 @@ func (p *Pool) closeIdle() {
 	for p.open > p.maxOpen && p.idle.Len() > 0 {
 		n := p.idle.Front().Value.(*node)
 		var st unix.Stat_t
-		if fstat(n.fd, &st) != nil {
+		if sys.Fstat(n.fd, &st) != nil {
 			st.Ino = 0 // no directory's: it is not found again
 		}
 		n.dev, n.ino = uint64(st.Dev), st.Ino
@@ -415,12 +417,12 @@ func (p *Pool) reopen(n *node) error {
 // openSame opens the directory n in its parent, which is open as dir, and makes
 // sure that it is the one that was opened before.
 func openSame(dir int, n *node) (int, error) {
-	fd, err := openat(dir, n.name, openDir)
+	fd, err := sys.Openat(dir, n.name, sys.OpenDir)
 	if err != nil {
 		return -1, err
 	}
 	var st unix.Stat_t
-	if err = fstat(fd, &st); err == nil && (uint64(st.Dev) != n.dev || st.Ino != n.ino) {
+	if err = sys.Fstat(fd, &st); err == nil && (uint64(st.Dev) != n.dev || st.Ino != n.ino) {
 		err = ErrMoved
 	}
 	if err != nil {
@@ -582,7 +584,7 @@ func (w *worker) enter(t *Target) (*node, error) {
 	if err := w.id.become(loc.uid, loc.gid); err != nil {
 		return nil, err
 	}
-	fd, err := openat(loc.fd, ".", openDir)
+	fd, err := sys.Openat(loc.fd, ".", sys.OpenDir)
 	if err != nil {
 		return nil, err
 	}
@@ -631,7 +633,7 @@ func (w *worker) note(loc location, err error) {
 // more it lets another worker read that.
 func (w *worker) read(n *node) {
 	for {
-		size, err := getdents(n.fd, w.buf)
+		size, err := sys.Getdents(n.fd, w.buf)
 		if err != nil && !vanished(err) {
 			w.fail(n, "", err)
 		}
@@ -640,7 +642,7 @@ func (w *worker) read(n *node) {
 			return
 		}
 		// The kernel stops where the next name does not fit.
-		full := size > len(w.buf)-direntMax
+		full := size > len(w.buf)-sys.DirentMax
 		if full {
 			w.p.mu.Lock()
 			n.refs++
@@ -684,17 +686,17 @@ func (p *Pool) add(n *node, s, quota Stats, subdirs []byte) {
 // returns what it met, and the part of it that a quota had counted.
 func (w *worker) batch(n *node, names []byte) (s, quota Stats) {
 	for len(names) > 0 && !w.p.stop.Load() {
-		var d dirent
-		d, names = nextDirent(names)
-		if d.kind == unix.DT_UNKNOWN && !dots(d.name) {
-			d.kind = w.kindOf(n, d)
+		var d sys.Dirent
+		d, names = sys.NextDirent(names)
+		if d.Kind == unix.DT_UNKNOWN && !dots(d.Name) {
+			d.Kind = w.kindOf(n, d)
 		}
 		switch {
-		case d.kind == unix.DT_DIR && !dots(d.name):
-			w.subdirs = append(append(w.subdirs, d.name...), 0)
-		case d.kind == unix.DT_REG && w.p.candidate(n, d.name):
+		case d.Kind == unix.DT_DIR && !dots(d.Name):
+			w.subdirs = append(append(w.subdirs, d.Name...), 0)
+		case d.Kind == unix.DT_REG && w.p.candidate(n, d.Name):
 			s.Messages++
-			if w.p.stays(n, d.name) {
+			if w.p.stays(n, d.Name) {
 				continue
 			}
 			size, ok := w.remove(n, d)
@@ -705,7 +707,7 @@ func (w *worker) batch(n *node, names []byte) (s, quota Stats) {
 			s.Add(one)
 			// Delivery counts a message when it leaves tmp, so what never left was
 			// never counted; nor is what lies in .Trash.
-			if n.holds == messages && !n.trash && d.name[0] != '.' {
+			if n.holds == messages && !n.trash && d.Name[0] != '.' {
 				quota.Add(one)
 			}
 		}
@@ -720,10 +722,10 @@ func dots(name []byte) bool {
 }
 
 // kindOf finds out what the file system did not tell with the name.
-func (w *worker) kindOf(n *node, d dirent) byte {
-	if err := d.stat(n.fd, &w.st); err != nil {
+func (w *worker) kindOf(n *node, d sys.Dirent) byte {
+	if err := d.Stat(n.fd, &w.st); err != nil {
 		if !vanished(err) {
-			w.fail(n, string(d.name), err)
+			w.fail(n, string(d.Name), err)
 		}
 		return unix.DT_UNKNOWN
 	}
@@ -765,29 +767,29 @@ func (p *Pool) age(st *unix.Stat_t) Stamp {
 }
 
 // remove removes one file if it is old, and returns its size in bytes.
-func (w *worker) remove(n *node, d dirent) (size int64, removed bool) {
-	err := d.stat(n.fd, &w.st)
+func (w *worker) remove(n *node, d sys.Dirent) (size int64, removed bool) {
+	err := d.Stat(n.fd, &w.st)
 	if err == nil {
 		if w.st.Mode&unix.S_IFMT != unix.S_IFREG || !w.p.isOld(n, &w.st) {
 			return 0, false
 		}
 		if !w.p.opt.DryRun {
-			err = d.unlink(n.fd)
+			err = d.Unlink(n.fd)
 		}
 	}
 	if err != nil {
 		if !vanished(err) {
-			w.fail(n, string(d.name), err)
+			w.fail(n, string(d.Name), err)
 		}
 		return 0, false
 	}
 	if w.p.opt.Old != nil {
-		shown := n.path() + "/" + string(d.name)
+		shown := n.path() + "/" + string(d.Name)
 		w.p.tell.Lock()
 		w.p.opt.Old(shown)
 		w.p.tell.Unlock()
 	}
-	if size, ok := nameSize(d.name); ok {
+	if size, ok := nameSize(d.Name); ok {
 		return size, true
 	}
 	return w.st.Size, true
@@ -860,7 +862,7 @@ func (w *worker) unchosen(n *node, dir int, name string) bool {
 
 // openChild opens the directory name in n, which is open as dir.
 func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
-	fd, err := openat(dir, name, openDir)
+	fd, err := sys.Openat(dir, name, sys.OpenDir)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // quotaFile is where Maildir++ keeps the sum of what lies in a Maildir.
@@ -14,7 +16,7 @@ const quotaFile = "maildirsize"
 // its first line would lift the quota, and never reached through a link.
 func book(dir int, bytes, count int64) error {
 	var st unix.Stat_t
-	switch err := lstatat(dir, quotaFile, &st); {
+	switch err := sys.Lstatat(dir, quotaFile, &st); {
 	case err == unix.ENOENT:
 		return nil
 	case err != nil:
@@ -22,7 +24,7 @@ func book(dir int, bytes, count int64) error {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return ErrQuotaFile
 	}
-	fd, err := openat(dir, quotaFile, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	fd, err := sys.Openat(dir, quotaFile, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK)
 	if err == unix.ENOENT {
 		return nil
 	}
@@ -30,7 +32,7 @@ func book(dir int, bytes, count int64) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := fstat(fd, &st); err != nil {
+	if err := sys.Fstat(fd, &st); err != nil {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {

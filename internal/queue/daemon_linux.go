@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // A Daemon is the process that holds the lock of a queue.
@@ -31,7 +33,7 @@ func (q *Queue) Daemon() (Daemon, error) {
 		return Daemon{}, err
 	}
 	var st unix.Stat_t
-	if err := lstatat(dir, lockName, &st); err != nil {
+	if err := sys.Lstatat(dir, lockName, &st); err != nil {
 		return Daemon{}, pathError("stat", lockPath, err)
 	}
 	const list = "/proc/locks"

@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // subDirs are the open sub-directories of one number, d, of all places, for a
@@ -98,13 +100,13 @@ func (q *Queue) openSubDirs(s *subDirs) error {
 			continue
 		}
 		path := subPath(p, s.d)
-		fd, err := openat(p.fd, path[len(p.String())+1:], openDir)
+		fd, err := sys.Openat(p.fd, path[len(p.String())+1:], sys.OpenDir)
 		if err != nil {
 			return pathError("open", path, err)
 		}
 		s.fd = append(s.fd, fd)
 		var st unix.Stat_t
-		if err := fstat(fd, &st); err != nil {
+		if err := sys.Fstat(fd, &st); err != nil {
 			return pathError("stat", path, err)
 		}
 		is := directory{uint64(st.Dev), st.Ino}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // readLayout opens the places of a queue and finds which are split, and by how
@@ -52,14 +54,14 @@ func readLayout(fd int) (places []place, split uint64, err error) {
 // findSuppls lists the places suppl0, suppl1, ... that there are.
 func findSuppls(fd int) ([]Place, error) {
 	var found []Place
-	err := eachDirent(fd, func(_ int, d dirent) error {
-		digits, ok := bytes.CutPrefix(d.name, []byte("suppl"))
+	err := eachDirent(fd, func(_ int, d sys.Dirent) error {
+		digits, ok := bytes.CutPrefix(d.Name, []byte("suppl"))
 		n, isNumber := number(digits)
 		if !ok || !isNumber {
 			return nil
 		}
 		if n >= uint64(maxSuppl) {
-			return layoutError(string(d.name), "more channels than can be handled")
+			return layoutError(string(d.Name), "more channels than can be handled")
 		}
 		found = append(found, Suppl+Place(n))
 		return nil
@@ -70,7 +72,7 @@ func findSuppls(fd int) ([]Place, error) {
 
 // openPlace opens a directory of the queue.
 func openPlace(fd int, name string) (int, error) {
-	dir, err := openat(fd, name, openDir)
+	dir, err := sys.Openat(fd, name, sys.OpenDir)
 	switch err {
 	case nil:
 		return dir, nil
@@ -91,19 +93,19 @@ const maxSplit = 1 << 16
 func readSplit(dir int, name string) (uint64, error) {
 	var dirs []uint64
 	file := ""
-	err := eachDirent(dir, func(fd int, d dirent) error {
-		n, ok := number(d.name)
+	err := eachDirent(dir, func(fd int, d sys.Dirent) error {
+		n, ok := number(d.Name)
 		if !ok {
 			return nil
 		}
-		directory, err := d.isDir(fd)
+		directory, err := isDirAt(fd, d)
 		switch {
 		case err != nil:
 			return err
 		case !directory:
 			// One will do: a flat queue may hold millions.
 			if file == "" {
-				file = name + "/" + string(d.name)
+				file = name + "/" + string(d.Name)
 			}
 		case len(dirs) == maxSplit:
 			return layoutError(name, "more sub-directories than can be handled")

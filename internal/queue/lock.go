@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // The file that qmail-send holds a lock on from its start to its end.
@@ -63,12 +65,12 @@ func (q *Queue) tryLock() (int, error) {
 		return -1, err
 	}
 	for {
-		fd, err := openat(dir, lockName, unix.O_WRONLY|openFile)
+		fd, err := sys.Openat(dir, lockName, unix.O_WRONLY|openFile)
 		if err != nil {
 			return -1, pathError("open", lockPath, err)
 		}
 		var held, named unix.Stat_t
-		if err = fstat(fd, &held); err == nil && !isRegular(&held) {
+		if err = sys.Fstat(fd, &held); err == nil && !isRegular(&held) {
 			err = ErrNotRegular
 		}
 		if err != nil {
@@ -85,7 +87,7 @@ func (q *Queue) tryLock() (int, error) {
 			}
 			return -1, pathError("lock", lockPath, err)
 		}
-		err = lstatat(dir, lockName, &named)
+		err = sys.Lstatat(dir, lockName, &named)
 		if err == nil && identityOf(&named).file() == identityOf(&held).file() {
 			return fd, nil
 		}
@@ -100,7 +102,7 @@ func (q *Queue) openLockDir() (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.lockDir < 0 {
-		fd, err := openat(q.fd, lockDir, openDir)
+		fd, err := sys.Openat(q.fd, lockDir, sys.OpenDir)
 		if err != nil {
 			return -1, pathError("open", lockDir, err)
 		}

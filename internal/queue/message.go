@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kowaza/internal/jmail"
+	"kowaza/internal/sys"
 )
 
 // A Message is what has been read of one.
@@ -203,7 +204,7 @@ func (r *reader) slurp(s *subDirs, m *Message, p Place, state State) ([]byte, er
 	if err != nil {
 		m.problem(p, err)
 		if r.st.Ino == 0 { // not opened
-			err = lstatat(s.fd[r.q.index(p)], string(r.name.digits()), &r.st)
+			err = sys.Lstatat(s.fd[r.q.index(p)], string(r.name.digits()), &r.st)
 		}
 		if err != unix.ENOENT {
 			err = nil
@@ -259,7 +260,7 @@ func (r *reader) open(s *subDirs, p Place, state State) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if err = fstat(fd, &r.st); err == nil && !isRegular(&r.st) {
+	if err = sys.Fstat(fd, &r.st); err == nil && !isRegular(&r.st) {
 		err = ErrNotRegular
 	}
 	if err != nil {
@@ -282,7 +283,7 @@ func (r *reader) mess(s *subDirs, m *Message, state State, header bool) error {
 		problem = err
 	}
 	if r.st.Ino == 0 && problem != unix.ENOENT { // not opened
-		err := lstatat(s.fd[Mess], string(r.name.digits()), &r.st)
+		err := sys.Lstatat(s.fd[Mess], string(r.name.digits()), &r.st)
 		if err == unix.ENOENT || problem == nil {
 			problem = err
 		}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // Pieces returns the paths of a message's files, relative to the queue
@@ -69,7 +71,7 @@ func (q *Queue) Renew(m *Message, birth time.Time) error {
 	}
 	defer closeFD(fd)
 	var st unix.Stat_t
-	if err := fstat(fd, &st); err != nil {
+	if err := sys.Fstat(fd, &st); err != nil {
 		return pathError("stat", q.path(Info, m.Number), err)
 	}
 	if identityOf(&st) != m.info {

@@ -22,6 +22,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"kowaza/internal/sys"
 )
 
 // A Place is one of the directories that hold pieces of messages.
@@ -162,7 +164,7 @@ type place struct {
 // Open opens a queue directory, a link on the way to it being the
 // administrator's, and reads its layout.
 func Open(dir string) (*Queue, error) {
-	fd, err := openat(atCWD, dir, openDirFollow)
+	fd, err := sys.Openat(atCWD, dir, openDirFollow)
 	if err != nil {
 		return nil, pathError("open", dir, err)
 	}

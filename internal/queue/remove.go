@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // deadAge is how old what is half received must be before it is dead:
@@ -160,7 +162,7 @@ func (q *Queue) unlink(s *subDirs, m *Message) error {
 		}
 		if orphan {
 			var st unix.Stat_t
-			switch err := lstatat(s.fd[Mess], digits, &st); err {
+			switch err := sys.Lstatat(s.fd[Mess], digits, &st); err {
 			case unix.ENOENT:
 			case nil:
 				return pathError("unlink", q.path(p, m.Number), ErrChanged)
@@ -168,7 +170,7 @@ func (q *Queue) unlink(s *subDirs, m *Message) error {
 				return pathError("stat", q.path(Mess, m.Number), err)
 			}
 		}
-		if err := unlinkat(s.fd[i], digits); err != nil && err != unix.ENOENT {
+		if err := sys.Unlinkat(s.fd[i], digits); err != nil && err != unix.ENOENT {
 			return pathError("unlink", q.path(p, m.Number), err)
 		}
 	}
@@ -238,7 +240,7 @@ func (q *Queue) MarkDone(m *Message) error {
 		return err
 	}
 	digits := string(new(name).set(m.Number).digits())
-	if err := unlinkat(s.fd[Bounce], digits); err != nil && err != unix.ENOENT {
+	if err := sys.Unlinkat(s.fd[Bounce], digits); err != nil && err != unix.ENOENT {
 		return pathError("unlink", q.path(Bounce, m.Number), err)
 	}
 	return nil
@@ -289,7 +291,7 @@ func (r *reader) openChannel(dir int, n uint64) (c openChannel, err error) {
 	if err != nil {
 		return c, err
 	}
-	if err = fstat(c.fd, &r.st); err == nil && !isRegular(&r.st) {
+	if err = sys.Fstat(c.fd, &r.st); err == nil && !isRegular(&r.st) {
 		err = ErrNotRegular
 	}
 	var text []byte

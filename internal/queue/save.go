@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // A Saver writes messages into a directory: NUMBER.eml the text, NUMBER.json
@@ -19,7 +21,7 @@ type Saver struct {
 
 // NewSaver opens the directory, which must be there.
 func NewSaver(dir string) (*Saver, error) {
-	fd, err := openat(atCWD, dir, openDirFollow)
+	fd, err := sys.Openat(atCWD, dir, openDirFollow)
 	if err != nil {
 		return nil, pathError("open", dir, err)
 	}
@@ -102,7 +104,7 @@ type saved struct {
 func (s *Saver) create(name string) (*saved, error) {
 	f := &saved{name: name, temporary: "." + name + "." + rand.Text()}
 	var err error
-	f.fd, err = openatMode(s.fd, f.temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|openFile, 0o600)
+	f.fd, err = sys.OpenatMode(s.fd, f.temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|openFile, 0o600)
 	if err != nil {
 		return nil, pathError("create", filepath.Join(s.dir, f.temporary), err)
 	}
@@ -113,7 +115,7 @@ func (s *Saver) create(name string) (*saved, error) {
 func (s *Saver) copy(f *saved, from int, m *Message) error {
 	path := m.queue.path(Mess, m.Number)
 	var st unix.Stat_t
-	if err := fstat(from, &st); err != nil {
+	if err := sys.Fstat(from, &st); err != nil {
 		return pathError("stat", path, err)
 	}
 	if identityOf(&st) != m.mess {
@@ -175,5 +177,5 @@ func (f *saved) remove(s *Saver) error {
 	if f.placed {
 		name = f.name
 	}
-	return inPath("remove", filepath.Join(s.dir, name), unlinkat(s.fd, name))
+	return inPath("remove", filepath.Join(s.dir, name), sys.Unlinkat(s.fd, name))
 }

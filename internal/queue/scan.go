@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // Scan tells what is in the queue, sub-directory by sub-directory and in each in
@@ -186,7 +188,7 @@ func (q *Queue) look(s *subDirs, n uint64, pieces []unix.Stat_t) (Found, error) 
 	f := Found{Number: n}
 	digits := strconv.FormatUint(n, 10)
 	for _, i := range q.reading {
-		switch err := lstatat(s.fd[i], digits, &pieces[i]); err {
+		switch err := sys.Lstatat(s.fd[i], digits, &pieces[i]); err {
 		case nil:
 			f.places |= 1 << q.places[i].Place
 		case unix.ENOENT:

@@ -6,73 +6,67 @@ import (
 	"io/fs"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
-// The system calls of this package. A signal handler may interrupt any of them
-// on some file systems (signal(7)), whatever SA_RESTART says: they are called
-// again.
+// The system calls that only this package needs. As those of package sys they
+// are called again where a signal interrupted them.
 
 const (
 	atCWD = unix.AT_FDCWD
-	// openDir are the flags for a directory below the queue directory.
-	openDir       = openDirFollow | unix.O_NOFOLLOW
-	openDirFollow = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NONBLOCK
+	// openDirFollow are the flags for a directory that the administrator named.
+	openDirFollow = sys.OpenDir &^ unix.O_NOFOLLOW
 	// openFile are the flags for a piece: whatever may stand there, to open it
 	// must not block.
 	openFile = unix.O_NOFOLLOW | unix.O_NONBLOCK
 )
 
-func openat(dir int, name string, flags int) (int, error) {
-	return openatMode(dir, name, flags, 0)
-}
-
-func openatMode(dir int, name string, flags int, mode uint32) (int, error) {
+// openName is openat(2) for a name that needs no copy.
+func openName(dir int, m *name, flags int) (int, error) {
 	for {
-		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode)
-		switch err {
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(m)),
+			uintptr(flags|unix.O_CLOEXEC|largeFile), 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(fd), nil
 		case unix.EINTR:
 		case unix.EMLINK: // a link, in FreeBSD's words
 			return -1, unix.ELOOP
 		default:
-			return fd, err
+			return -1, errno
 		}
 	}
 }
 
 func closeFD(fd int) { unix.Close(fd) }
 
-func fstat(fd int, st *unix.Stat_t) error {
-	for {
-		if err := unix.Fstat(fd, st); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
-// lstatat is fstatat(2) that follows no link.
-func lstatat(dir int, name string, st *unix.Stat_t) error {
-	for {
-		if err := unix.Fstatat(dir, name, st, unix.AT_SYMLINK_NOFOLLOW); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
-func unlinkat(dir int, name string) error {
-	for {
-		if err := unix.Unlinkat(dir, name, 0); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
 func read(fd int, buf []byte) (int, error) {
 	for {
 		n, err := unix.Read(fd, buf)
 		if err != unix.EINTR {
 			return n, err
+		}
+	}
+}
+
+// linkNew gives a file a second name unless there is one of that name, and takes
+// the first.
+func linkNew(dir int, from, to string) error {
+	for {
+		switch err := unix.Linkat(dir, from, dir, to, 0); err {
+		case nil:
+			if err := sys.Unlinkat(dir, from); err != nil {
+				sys.Unlinkat(dir, to)
+				return err
+			}
+			return nil
+		case unix.EINTR:
+		default:
+			return err
 		}
 	}
 }
@@ -169,21 +163,21 @@ func number(name []byte) (n uint64, ok bool) {
 
 // eachDirent reads a directory. It is opened once more, since an open one has
 // only one position for all who read it.
-func eachDirent(dir int, each func(fd int, d dirent) error) error {
-	fd, err := openat(dir, ".", openDir)
+func eachDirent(dir int, each func(fd int, d sys.Dirent) error) error {
+	fd, err := sys.Openat(dir, ".", sys.OpenDir)
 	if err != nil {
 		return err
 	}
 	defer closeFD(fd)
 	buf := make([]byte, 32<<10)
 	for {
-		n, err := getdents(fd, buf)
+		n, err := sys.Getdents(fd, buf)
 		if n <= 0 || err != nil {
 			return err
 		}
 		for rest := buf[:n]; len(rest) > 0; {
-			var d dirent
-			d, rest = nextDirent(rest)
+			var d sys.Dirent
+			d, rest = sys.NextDirent(rest)
 			if err := each(fd, d); err != nil {
 				return err
 			}
@@ -193,22 +187,22 @@ func eachDirent(dir int, each func(fd int, d dirent) error) error {
 
 // eachNumber tells each name in a directory that is a number.
 func eachNumber(dir int, each func(n uint64)) error {
-	return eachDirent(dir, func(_ int, d dirent) error {
-		if n, ok := number(d.name); ok {
+	return eachDirent(dir, func(_ int, d sys.Dirent) error {
+		if n, ok := number(d.Name); ok {
 			each(n)
 		}
 		return nil
 	})
 }
 
-// isDir tells whether a name in the directory fd is a directory. Some file
+// isDirAt tells whether a name in the directory fd is a directory. Some file
 // systems do not say what they list.
-func (d dirent) isDir(fd int) (bool, error) {
-	if d.kind != unix.DT_UNKNOWN {
-		return d.kind == unix.DT_DIR, nil
+func isDirAt(fd int, d sys.Dirent) (bool, error) {
+	if d.Kind != unix.DT_UNKNOWN {
+		return d.Kind == unix.DT_DIR, nil
 	}
 	var st unix.Stat_t
-	err := lstatat(fd, string(d.name), &st)
+	err := sys.Lstatat(fd, string(d.Name), &st)
 	if err == unix.ENOENT {
 		return false, nil
 	}

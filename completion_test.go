@@ -1,0 +1,347 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kowaza/applets"
+)
+
+// An option as an applet's help shows it.
+type helpOption struct {
+	name  string // -j or --jobs
+	value bool   // the next word is its value
+}
+
+// helpLine is a line of help that begins with options: what they are, and the
+// name of their value.
+var helpLine = regexp.MustCompile(`(?m)^ {2,6}((?:-\S+, )?-\S+)(?: ([A-Z][A-Z/]*))?(?: |$)`)
+
+// helpOptions reads what --help of a command shows.
+func helpOptions(t *testing.T, name string) []helpOption {
+	t.Helper()
+	var out bytes.Buffer
+	env := &applets.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: io.Discard,
+		Getenv: func(string) string { return "" }, Now: time.Now}
+	if status := applets.Main(env, []string{name, "--help"}); status != 0 {
+		t.Fatalf("%s --help: status %d", name, status)
+	}
+	var options []helpOption
+	for _, m := range helpLine.FindAllStringSubmatch(out.String(), -1) {
+		for _, o := range strings.Split(m[1], ", ") {
+			if o[1] != '-' {
+				o = o[:2] // qmHandle's -dN has its value in the same word
+			}
+			options = append(options, helpOption{o, m[2] != ""})
+		}
+	}
+	if len(options) < 3 {
+		t.Fatalf("%s --help shows the options %v", name, options)
+	}
+	return options
+}
+
+func names(options []helpOption) []string {
+	var all []string
+	for _, o := range options {
+		all = append(all, o.name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// commands are all names that completion must know.
+func commands() []string {
+	all := []string{"kowaza"}
+	for _, a := range applets.All {
+		all = append(all, a.Name)
+	}
+	return all
+}
+
+// A completed is a command line up to the cursor and the words that are offered
+// for the last one, in order. %s is the queue's directory.
+type completed struct {
+	line string
+	want string
+}
+
+// completions of both shells. root is a user and /usr a directory everywhere.
+var completions = []completed{
+	{"kowaza ", "jmailsend mailtest mkdigest qmHandle qqclean rmmail_virtual rmoldmail smtpauthstr"},
+	{"kowaza rmo", "rmoldmail"},
+	{"kowaza mailtest -x ", "0 100 111 99"},
+	{"kowaza smtpauthstr.pl --lo", "--login"},
+	{"smtpauthstr.pl --lo", "--login"},
+	{"rmoldmail ", ""},
+	{"rmoldmail 7 roo", "root"},
+	{"rmoldmail -nv --folder Trash 7 roo", "root"},
+	{"rmoldmail -V 7 roo", ""},
+	{"rmoldmail -nV 7 roo", ""},
+	{"rmoldmail --folder roo", ""},
+	{"rmoldmail -j ", ""},
+	{"mkdigest -u roo", "root"},
+	{"jmailsend -e ", "euc jis sjis utf8"},
+	{"jmailsend -vne ", "euc jis sjis utf8"},
+	{"jmailsend --charset=s", "sjis"},
+	{"jmailsend --to roo", "root"},
+	{"mailtest --exit 1", "100 111"},
+	{"qqclean ", "1000 1001 2000"},
+	{"qqclean -n 10", "1000 1001"},
+	{"qqclean -- 2", "2000"},
+	{"qqclean 1000 2", "2000"},
+	{"qqclean -Q %s/other ", "77"},
+	{"qqclean --queue %s/other ", "77"},
+	{"qqclean --queue=%s/other ", "77"},
+	{"qqclean -Q /nowhere/there ", ""},
+	{"qmHandle --js", "--json"},
+}
+
+// completionQueue makes a queue's directories and a settings file that names
+// them, and returns the directory.
+func completionQueue(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, file := range []string{"queue/mess/0/2000", "queue/mess/1/1000", "queue/mess/22/1001", "other/mess/77"} {
+		file = filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conf := fmt.Sprintf("# QMAIL=/wrong\nDAYS=3\nQMAIL=%s # right\n", dir)
+	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KOWAZA_CONF", filepath.Join(dir, "conf"))
+	return dir
+}
+
+// bashWords splits a line as readline does: = is a word of its own.
+func bashWords(line string) []string {
+	return strings.Split(strings.ReplaceAll(line, "=", " = "), " ")
+}
+
+// completeBash completes lines, each given as its words, in one bash.
+func completeBash(t *testing.T, lines [][]string) [][]string {
+	t.Helper()
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip("needs bash")
+	}
+	var script strings.Builder
+	script.WriteString("source completion/kowaza.bash\n")
+	for _, words := range lines {
+		script.WriteString("COMP_WORDS=(")
+		for _, w := range words {
+			script.WriteString(" '" + w + "'")
+		}
+		fmt.Fprintf(&script, ")\nCOMP_CWORD=%d\n_kowaza\necho \"${COMPREPLY[*]}\"\n", len(words)-1)
+	}
+	cmd := exec.Command("bash", "--norc", "-c", script.String())
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil || errs.Len() > 0 {
+		t.Fatalf("bash: %v: %s", err, &errs)
+	}
+	answers := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(answers) != len(lines) {
+		t.Fatalf("%d answers to %d lines:\n%s", len(answers), len(lines), out)
+	}
+	var got [][]string
+	for _, a := range answers {
+		words := strings.Fields(a)
+		slices.Sort(words)
+		got = append(got, words)
+	}
+	return got
+}
+
+// It proves that bash offers the options of every applet's help, all of them and
+// no others, and knows which have a value in the next word.
+func TestCompletionBashOptions(t *testing.T) {
+	for _, name := range commands() {
+		options := helpOptions(t, name)
+		lines := [][]string{{name, "-"}}
+		if name != "kowaza" {
+			lines = append(lines, []string{"kowaza", name, "-"})
+		}
+		for _, o := range options {
+			lines = append(lines, []string{name, o.name, "-"})
+		}
+		got := completeBash(t, lines)
+		for i, line := range lines {
+			want := names(options)
+			if n := i - (len(lines) - len(options)); n >= 0 && options[n].value {
+				want = nil
+			}
+			if !slices.Equal(got[i], want) {
+				t.Errorf("%q: offered %q; help has %q", line, got[i], want)
+			}
+		}
+	}
+}
+
+// It proves what bash offers in the place of operands and values.
+func TestCompletionBash(t *testing.T) {
+	queue := completionQueue(t)
+	tests := append(slices.Clone(completions), completed{"qmHandle -d10", "-d1000 -d1001"},
+		completed{"qmHandle -m", "-m1000 -m1001 -m2000"},
+		completed{"qmHandle -f", "-f"},
+		completed{"qqclean -Q%s/other ", "77"},
+		completed{"qqclean --save=/us", "/usr"},
+		completed{"qmHandle --save /us", "/usr"},
+		completed{"rmoldmail 7 /us", "/usr"},
+		completed{"rmoldmail -- -", ""},
+		completed{"/usr/local/bin/rmoldmail 7 roo", "root"})
+	var lines [][]string
+	for i := range tests {
+		tests[i].line = strings.ReplaceAll(tests[i].line, "%s", queue)
+		lines = append(lines, bashWords(tests[i].line))
+	}
+	for i, got := range completeBash(t, lines) {
+		if strings.Join(got, " ") != tests[i].want {
+			t.Errorf("%q: offered %q; want %q", tests[i].line, got, tests[i].want)
+		}
+	}
+}
+
+// It proves that bash-completion finds what install.sh installed, by the name of
+// each command, and that a path in PREFIX is enough.
+func TestCompletionBashInstalled(t *testing.T) {
+	const framework = "/usr/share/bash-completion/bash_completion"
+	if _, err := os.Stat(framework); err != nil {
+		t.Skip("needs bash-completion")
+	}
+	root, tarball := t.TempDir(), t.TempDir()
+	copyTree(t, ".", tarball, 0, "install.sh", "symlinks.txt", "completion")
+	if err := os.WriteFile(filepath.Join(tarball, "kowaza"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(tarball+"/install.sh", "-p", "/prefix")
+	cmd.Env = append(os.Environ(), "DESTDIR="+root)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("install.sh: %v\n%s", err, out)
+	}
+	for _, name := range append(commands(), "jmailsend.pl", "smtpauthstr.pl") {
+		cmd := exec.Command("bash", "--norc", "-c", ". "+framework+"; _completion_loader "+name+"; complete -p "+name)
+		cmd.Env = append(os.Environ(), "XDG_DATA_DIRS="+root+"/prefix/share", "BASH_COMPLETION_USER_DIR=/nowhere/there")
+		out, err := cmd.CombinedOutput()
+		if want := "complete -F _kowaza " + name + "\n"; err != nil || string(out) != want {
+			t.Errorf("%s: %v, %q; want %q", name, err, out, want)
+		}
+	}
+}
+
+// zshDriver types lines into an interactive zsh and prints, after a line "== N",
+// what its completion is told to offer. Not what it shows: that is laid out in
+// columns.
+const zshDriver = `zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z 'PS1=; PS2=; fpath=($COMPLETION $fpath); autoload -Uz compinit; compinit -u -D
+compadd () {
+	local -a offered
+	if [[ ${@[1,(i)(-|--)]} == *-(O|A|D)* ]]; then builtin compadd "$@"; return; fi
+	builtin compadd -O offered "$@"
+	builtin compadd "$@"
+	print -rl -- "OFFERED:"$^offered
+}
+report () { print -r BE""GIN; zle list-choices; print -r E""ND; BUFFER=; zle accept-line }
+zle -N report
+bindkey "^I" report
+LISTMAX=100000
+print -r REA""DY'
+zpty -r -m z out '*READY*'
+n=0
+for line in "$@"; do
+	zpty -w -n z "$line"$'\t'
+	zpty -r -m z out '*BEGIN*END*'
+	print -r -- "== $((n++))"
+	print -rl -- ${${(M)${(f)out}:#OFFERED:*}//$'\r'/}
+done
+zpty -d z
+`
+
+// completeZsh completes lines in one interactive zsh.
+func completeZsh(t *testing.T, lines []string) [][]string {
+	t.Helper()
+	if _, err := exec.LookPath("zsh"); err != nil {
+		t.Skip("needs zsh")
+	}
+	dir, err := filepath.Abs("completion")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("zsh", append([]string{"-f", "-c", zshDriver, "zsh"}, lines...)...)
+	cmd.Env = append(os.Environ(), "COMPLETION="+dir, "TERM=dumb", "ZDOTDIR="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("zsh: %v: %s", err, out)
+	}
+	var got [][]string
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "== ") {
+			got = append(got, nil)
+		} else if word, ok := strings.CutPrefix(line, "OFFERED:"); ok && len(got) > 0 {
+			got[len(got)-1] = append(got[len(got)-1], word)
+		} else if line != "" {
+			t.Fatalf("zsh: %q", out)
+		}
+	}
+	if len(got) != len(lines) {
+		t.Fatalf("%d answers to %d lines:\n%s", len(got), len(lines), out)
+	}
+	for i := range got {
+		slices.Sort(got[i])
+		got[i] = slices.Compact(got[i])
+	}
+	return got
+}
+
+// It proves that zsh offers the options of every applet's help, all of them and
+// no others, and knows which have a value in the next word.
+func TestCompletionZshOptions(t *testing.T) {
+	var lines, want []string
+	for _, name := range commands() {
+		options := helpOptions(t, name)
+		lines = append(lines, name+" -")
+		want = append(want, strings.Join(names(options), " "))
+		for _, o := range options {
+			if o.value {
+				lines = append(lines, name+" "+o.name+" -")
+				want = append(want, "")
+			}
+		}
+	}
+	for i, got := range completeZsh(t, lines) {
+		if strings.Join(got, " ") != want[i] {
+			t.Errorf("%q: offered %q; help has %q", lines[i], got, want[i])
+		}
+	}
+}
+
+// It proves what zsh offers in the place of operands and values.
+func TestCompletionZsh(t *testing.T) {
+	queue := completionQueue(t)
+	var lines []string
+	for _, test := range completions {
+		lines = append(lines, strings.ReplaceAll(test.line, "%s", queue))
+	}
+	for i, got := range completeZsh(t, lines) {
+		if strings.Join(got, " ") != completions[i].want {
+			t.Errorf("%q: offered %q; want %q", lines[i], got, completions[i].want)
+		}
+	}
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// distFiles are what .ci/dist works on.
+var distFiles = []string{"go.mod", "go.sum", "main.go", "applets", "internal", ".ci", "LICENSE", "install.sh", "symlinks.txt",
+	"kowaza.conf", "man", "completion", "systemd", "examples", "docs", "README.md", "README.ja.md", "SECURITY.md"}
+
+// copyTree copies those of the named files and directories that there are, with
+// more rights if more is not 0.
+func copyTree(t *testing.T, from, to string, more fs.FileMode, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		err := filepath.WalkDir(filepath.Join(from, name), func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.HasSuffix(file, "_test.go") {
+				return err
+			}
+			rel, err := filepath.Rel(from, file)
+			if err != nil {
+				return err
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			copied := filepath.Join(to, rel)
+			if err := os.MkdirAll(filepath.Dir(copied), 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(copied, text, 0o600); err != nil {
+				return err
+			}
+			return os.Chmod(copied, info.Mode()|more)
+		})
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// makeDist runs .ci/dist in tree and returns the directory with what it made.
+func makeDist(t *testing.T, tree, version string, env []string, targets ...string) string {
+	t.Helper()
+	cmd := exec.Command(".ci/dist", append([]string{version, "build/dist"}, targets...)...)
+	cmd.Dir = tree
+	cmd.Env = append(append(os.Environ(), "SOURCE_DATE_EPOCH=1000000000"), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf(".ci/dist: %v\n%s", err, out)
+	}
+	return filepath.Join(tree, "build/dist")
+}
+
+// TestDist builds the tarball of this machine, and where there is dpkg-deb the
+// package, and tries them.
+func TestDist(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux")
+	}
+	tree := filepath.Join(t.TempDir(), "kowaza")
+	copyTree(t, ".", tree, 0, distFiles...)
+	targets := []string{"linux-" + runtime.GOARCH}
+	if _, err := exec.LookPath("dpkg-deb"); err == nil {
+		targets = append(targets, "deb-"+runtime.GOARCH)
+	}
+	dist := makeDist(t, tree, "1.2.3", nil, targets...)
+
+	t.Run("reproducible", func(t *testing.T) { reproducible(t, tree, dist, targets) })
+	t.Run("sums", func(t *testing.T) { checkSums(t, dist, len(targets)) })
+	t.Run("install", func(t *testing.T) { installTarball(t, dist) })
+	t.Run("debian", func(t *testing.T) {
+		if len(targets) < 2 {
+			t.Skip("needs dpkg-deb")
+		}
+		if os.Geteuid() != 0 {
+			t.Skip("needs root")
+		}
+		newer := makeDist(t, tree, "1.2.4", nil, targets[1])
+		debian(t, filepath.Join(newer, "kowaza_1.2.3_"+runtime.GOARCH+".deb"), filepath.Join(newer, "kowaza_1.2.4_"+runtime.GOARCH+".deb"))
+	})
+}
+
+// reproducible proves that the same source gives the same bytes in another
+// directory and zone, for another locale, and whatever dates and modes the files
+// have.
+func reproducible(t *testing.T, tree, dist string, targets []string) {
+	other := filepath.Join(t.TempDir(), "another directory", "kowaza")
+	copyTree(t, tree, other, 0o064, distFiles...)
+	second := makeDist(t, other, "1.2.3", []string{"TZ=Asia/Tokyo", "LANG=ja_JP.UTF-8", "TMPDIR=" + t.TempDir()}, targets...)
+	files, err := os.ReadDir(dist)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(targets)+1 {
+		t.Errorf("%d files for %v", len(files), targets)
+	}
+	for _, f := range files {
+		a, err1 := os.ReadFile(filepath.Join(dist, f.Name()))
+		b, err2 := os.ReadFile(filepath.Join(second, f.Name()))
+		if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s differs: %v, %v", f.Name(), err1, err2)
+		}
+	}
+}
+
+// checkSums proves that SHA256SUMS is right and has every file.
+func checkSums(t *testing.T, dist string, n int) {
+	cmd := exec.Command("sha256sum", "--strict", "-c", "SHA256SUMS")
+	cmd.Dir = dist
+	out, err := cmd.CombinedOutput()
+	if err != nil || bytes.Count(out, []byte(": OK\n")) != n {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// tools makes a directory with those commands and nothing else, to be PATH.
+func tools(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		file, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(file, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// installerTools are the commands that install.sh calls.
+var installerTools = []string{"sh", "awk", "cat", "chmod", "cmp", "cp", "grep", "ln", "mkdir", "mktemp", "mv", "readlink", "rm", "rmdir", "sort", "tail", "tr", "wc"}
+
+// installTarball proves that the tarball can be installed where there is no Go,
+// that all of it comes to its place and runs, and that -u leaves no file.
+func installTarball(t *testing.T, dist string) {
+	name := "kowaza-1.2.3-linux-" + runtime.GOARCH
+	dir := t.TempDir()
+	if out, err := exec.Command("tar", "-C", dir, "-xzf", filepath.Join(dist, name+".tar.gz")).CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
+	}
+	in := &installation{t: t, shell: "sh", src: filepath.Join(dir, name), root: filepath.Join(dir, "root"),
+		env: []string{"PATH=" + tools(t, installerTools...)}}
+	in.run(0)
+	out, err := exec.Command(filepath.Join(in.root, "usr/local/bin/rmoldmail"), "--version").CombinedOutput()
+	if err != nil || string(out) != "rmoldmail (kowaza) 1.2.3\n" {
+		t.Errorf("%v, %q", err, out)
+	}
+	type file struct{ glob, dir string }
+	for _, f := range []file{
+		{"man/*.1", "usr/local/share/man/man1"}, {"man/*.5", "usr/local/share/man/man5"}, {"man/*.8", "usr/local/share/man/man8"},
+		{"man/ja/*.1", "usr/local/share/man/ja/man1"}, {"man/ja/*.5", "usr/local/share/man/ja/man5"}, {"man/ja/*.8", "usr/local/share/man/ja/man8"},
+		{"completion/_kowaza", "usr/local/share/zsh/site-functions"},
+		{"systemd/*", "usr/local/share/doc/kowaza/systemd"},
+	} {
+		have, _ := filepath.Glob(f.glob)
+		for _, h := range have {
+			if text, err := os.ReadFile(h); err != nil {
+				t.Error(err)
+			} else {
+				in.text(filepath.Join(f.dir, filepath.Base(h)), string(text))
+			}
+		}
+	}
+	in.link("usr/local/share/bash-completion/completions/qmHandle", "kowaza")
+	for _, f := range []string{"LICENSE", "README.md", "kowaza.conf", "examples/README.md"} {
+		if _, err := os.Stat(filepath.Join(in.src, f)); err != nil {
+			t.Error(err)
+		}
+	}
+	in.run(0, "-u")
+	if left := in.tree(in.root, false); left != "" {
+		t.Errorf("-u leaves\n%s", left)
+	}
+}
+
+// sharedLibrary is a line of ldd's output.
+var sharedLibrary = regexp.MustCompile(`(?m)^\s(?:.* => )?(/\S+) \(`)
+
+// copyCommand puts a command into root, with the libraries that it needs.
+func copyCommand(t *testing.T, root, name string) {
+	t.Helper()
+	file, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"/usr/bin/" + name: file}
+	out, err := exec.Command("ldd", file).Output()
+	if err != nil {
+		t.Fatalf("ldd %s: %v", file, err)
+	}
+	for _, m := range sharedLibrary.FindAllSubmatch(out, -1) {
+		files[string(m[1])] = string(m[1])
+	}
+	for to, from := range files {
+		text, err := os.ReadFile(from)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(root+to), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(root+to, text, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A debianRoot is a small Debian for dpkg to work on: the commands that a
+// package's scripts may call, and an empty database.
+func debianRoot(t *testing.T) *installation {
+	t.Helper()
+	in := &installation{t: t, root: t.TempDir()}
+	for _, name := range installerTools {
+		copyCommand(t, in.root, name)
+	}
+	in.check(os.Symlink("usr/bin", filepath.Join(in.root, "bin")))
+	for _, d := range []string{"dev", "tmp", "usr/local/bin", "usr/local/sbin", "etc/cron.daily", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/log"} {
+		in.check(os.MkdirAll(filepath.Join(in.root, d), 0o755))
+	}
+	in.file(in.root, "dev/null", "", 0o666)
+	in.file(in.root, "var/lib/dpkg/status", "", 0o644)
+	return in
+}
+
+// dpkg runs dpkg on the root and returns what it printed.
+func (in *installation) dpkg(ok bool, args ...string) string {
+	in.t.Helper()
+	cmd := exec.Command("dpkg", append([]string{"--root=" + in.root}, args...)...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"}
+	out, err := cmd.CombinedOutput()
+	if (err == nil) != ok {
+		in.t.Fatalf("dpkg %q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// places shows the administrator's places, with inode also which files they are.
+func (in *installation) places(inode bool) string {
+	return in.tree(filepath.Join(in.root, "usr/local"), inode) + in.tree(filepath.Join(in.root, "etc/cron.daily"), inode)
+}
+
+// debian proves that installing the package keeps the scripts that its links
+// replace and carries their settings over, that an upgrade undoes nothing of it,
+// that removing it gives all of them back, and that a removal which cannot do
+// that leaves the package.
+func debian(t *testing.T, deb, newer string) {
+	in := debianRoot(t)
+	in.script("usr/local/bin/rmoldmail", "#!/bin/sh\nVMDIR=/home/popuser\nexec find \"$VMDIR\"\n")
+	in.script("usr/local/bin/mailtest", "#!/bin/sh\n# a filter of his own\ncat >/dev/null\n")
+	in.script("etc/cron.daily/rmmail_virtual", "#!/bin/sh\nDAYS=30\n")
+	before := in.places(false)
+
+	out := in.dpkg(true, "-i", deb)
+	in.contains("dpkg -i", out, "moved /usr/local/bin/rmoldmail to /usr/local/bin/rmoldmail.orig\n")
+	in.contains("dpkg -i", out, "/usr/local/bin/mailtest: not the script of the page: left alone")
+	in.link("usr/local/bin/rmoldmail", "/usr/bin/kowaza")
+	in.link("usr/local/sbin/mailtest", "/usr/bin/kowaza")
+	in.link("etc/cron.daily/rmmail_virtual", "/usr/bin/kowaza")
+	in.text("usr/local/bin/mailtest", "#!/bin/sh\n# a filter of his own\ncat >/dev/null\n")
+	lines, _ := in.settings()
+	if got := strings.Join(lines, " "); got != "VMDIR=/home/popuser DAYS=30" {
+		t.Errorf("kowaza.conf sets %q", got)
+	}
+	version := func(want string) {
+		t.Helper()
+		cmd := exec.Command("/usr/local/bin/rmoldmail", "--version")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: in.root}
+		out, err := cmd.CombinedOutput()
+		if err != nil || string(out) != "rmoldmail (kowaza) "+want+"\n" {
+			t.Errorf("%v, %q; want version %s", err, out, want)
+		}
+	}
+	version("1.2.3")
+	for _, file := range []string{"man/man8/rmoldmail.8.gz", "bash-completion/completions/rmoldmail", "zsh/vendor-completions/_kowaza",
+		"doc/kowaza/copyright", "../../etc/kowaza.conf.sample"} {
+		if _, err := os.Stat(filepath.Join(in.root, "usr/share", file)); err != nil {
+			t.Error(err)
+		}
+	}
+	if conffiles := in.dpkg(true, "-s", "kowaza"); strings.Contains(conffiles, "Conffiles") {
+		t.Errorf("conffiles:\n%s", conffiles)
+	}
+
+	installed := in.places(true)
+	in.dpkg(true, "-i", newer)
+	version("1.2.4")
+	if after := in.places(true); after != installed {
+		t.Errorf("before the upgrade\n%s\nafter it\n%s", installed, after)
+	}
+
+	// What is there no more cannot be put back.
+	orig := filepath.Join(in.root, "usr/local/bin/rmoldmail.orig")
+	in.check(os.Rename(orig, orig+"-aside"))
+	in.check(os.Mkdir(orig, 0o755))
+	out = in.dpkg(false, "-r", "kowaza")
+	in.contains("dpkg -r", out, "install.sh: /usr/local/bin/rmoldmail.orig: not a regular file\n")
+	version("1.2.4")
+	in.link("etc/cron.daily/rmmail_virtual", "/usr/bin/kowaza")
+	in.check(os.Remove(orig))
+	in.check(os.Rename(orig+"-aside", orig))
+
+	in.dpkg(true, "-r", "kowaza")
+	in.absent("usr/bin/kowaza")
+	in.absent("usr/share/kowaza")
+	in.absent("etc/kowaza.conf.sample")
+	if after := in.places(false); after != before {
+		t.Errorf("before\n%s\nafter dpkg -r\n%s", before, after)
+	}
+	// The settings stay until then.
+	if lines, _ := in.settings(); len(lines) != 2 {
+		t.Errorf("after dpkg -r kowaza.conf sets %q", lines)
+	}
+	in.dpkg(true, "-P", "kowaza")
+	in.absent("etc/kowaza.conf")
+}
