@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"kowaza/applets"
+	"kowaza/internal/queue/queuetest"
 )
 
 // host is where the commands are that the scripts run: empty for the applets in
@@ -76,6 +78,8 @@ func TestScripts(t *testing.T) {
 			"message": cmdMessage,
 			"conf":    cmdConf,
 			"touchat": cmdTouchAt,
+			"queue":   cmdQueue,
+			"queued":  cmdQueued,
 		},
 	})
 }
@@ -164,6 +168,74 @@ func cmdTouchAt(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(os.WriteFile(file, nil, 0o644))
 		ts.Check(os.Chtimes(file, at, at))
 	}
+}
+
+// queue DIR [bigtodo] [split=N] [suppl=N]: makes an empty queue, which the
+// queued commands that follow fill.
+func cmdQueue(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: queue DIR [bigtodo] [split=N] [suppl=N]")
+	}
+	var l queuetest.Layout
+	for _, arg := range args[1:] {
+		key, value, _ := strings.Cut(arg, "=")
+		var err error
+		switch key {
+		case "bigtodo":
+			l.BigTodo = true
+		case "split":
+			l.Split, err = strconv.Atoi(value)
+		case "suppl":
+			l.Suppl, err = strconv.Atoi(value)
+		default:
+			ts.Fatalf("unknown layout %s", arg)
+		}
+		ts.Check(err)
+	}
+	q, err := queuetest.Make(ts.MkAbs(args[0]), l)
+	ts.Check(err)
+	queues.Store(ts.Getenv("WORK"), q)
+}
+
+// queues holds the last queue of each script that runs, by its directory.
+var queues sync.Map
+
+// queued NAME STATE SENDER [KEY=VALUE...]: puts a message into the queue that
+// was made last; the variable NAME is its number then. Keys: local, remote and
+// suppl, a recipient behind its mark, T or D; body, text with \n in it; file, a
+// file with the text; bounce; age, as 3h, of the message in the queue.
+func cmdQueued(ts *testscript.TestScript, neg bool, args []string) {
+	q, ok := queues.Load(ts.Getenv("WORK"))
+	if neg || !ok || len(args) < 3 {
+		ts.Fatalf("usage: queue DIR; queued NAME STATE SENDER [KEY=VALUE...]")
+	}
+	m := queuetest.Message{State: args[1], Sender: args[2], Body: "Subject: test\n\ntext\n"}
+	for _, arg := range args[3:] {
+		key, value, _ := strings.Cut(arg, "=")
+		switch key {
+		case "local":
+			m.Local = append(m.Local, value)
+		case "remote":
+			m.Remote = append(m.Remote, value)
+		case "suppl":
+			m.Suppl = append(m.Suppl, []string{value})
+		case "body":
+			m.Body = strings.ReplaceAll(value, `\n`, "\n")
+		case "file":
+			m.Body = ts.ReadFile(value)
+		case "bounce":
+			m.Bounce = value
+		case "age":
+			age, err := time.ParseDuration(value)
+			ts.Check(err)
+			m.Birth = time.Now().Add(-age)
+		default:
+			ts.Fatalf("unknown key %s", arg)
+		}
+	}
+	n, err := q.(*queuetest.Queue).Add(m)
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.FormatUint(n, 10))
 }
 
 // TestSignals proves that a signal stops rmoldmail after the message at hand:

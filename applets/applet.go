@@ -53,7 +53,7 @@ type Env struct {
 
 // System is the Env of the real world.
 func System() *Env {
-	return &Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now}
+	return &Env{Stdin: os.Stdin, Stdout: stream{os.Stdout}, Stderr: stream{os.Stderr}, Getenv: os.Getenv, Now: time.Now}
 }
 
 // Exit is an error that ends the applet with that status, silently.
@@ -115,9 +115,6 @@ func Main(env *Env, argv []string) int {
 	if len(argv) == 0 {
 		argv = []string{kowaza.Name}
 	}
-	// Caught, not ignored: a write into a closed pipe is then an ordinary error,
-	// and a child still starts with the default action.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	out := &output{to: env.Stdout}
 	out.w = bufio.NewWriterSize(env.Stdout, 16<<10)
 	env.Stdout = out
@@ -384,7 +381,7 @@ func (o *output) Close() error {
 	if o.err == nil {
 		o.err = o.w.Flush()
 	}
-	if f, ok := o.to.(*os.File); ok {
+	if f := fileOf(o.to); f != nil {
 		if err := f.Close(); o.err == nil {
 			o.err = err
 		}

@@ -224,7 +224,7 @@ type sending struct {
 func (env *Env) sendAll(s *sending) error {
 	s.environ = os.Environ()
 	s.talk = 2
-	if f, ok := env.Stderr.(*os.File); ok {
+	if f := fileOf(env.Stderr); f != nil {
 		s.talk = f.Fd()
 	}
 	start := time.Now()

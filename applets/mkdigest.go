@@ -23,7 +23,8 @@ the password follows it immediately, in the same word.
 
 Example: mkdigest "<1234.1096123456@mail.hoge.cxm>passwd"
 `,
-	Run: runMkdigest,
+	Run:    runMkdigest,
+	Secret: true,
 }
 
 // runMkdigest is RFC 1939, section 7: MD5 of the timestamp with its angle

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -335,8 +335,8 @@ var stopWait = 30 * time.Minute
 var errNoStop = errors.New("qmail-send is running: set QMAIL_STOP and QMAIL_START in " + settings.File +
 	" to the commands that stop and start it, or stop it first")
 
-// sendName is the name of the process that QMAIL_STOP ends.
-const sendName = "qmail-send"
+// lockers are the names under which we take the lock.
+var lockers = []string{"kowaza", "qqclean", "qmHandle"}
 
 // halt takes the lock, and stops qmail-send if that has it.
 func (h *handling) halt() error {
@@ -349,8 +349,8 @@ func (h *handling) halt() error {
 	if !errors.Is(err, queue.ErrRunning) {
 		return err
 	}
-	// What QMAIL_STOP does not end may be no reason to start qmail-send.
-	if d, err := h.q.Daemon(); err == nil && d.Name != sendName {
+	// Another run of ours is no reason to stop qmail-send, nor to start it then.
+	if d, err := h.q.Daemon(); err == nil && slices.Contains(lockers, d.Name) {
 		return fmt.Errorf("the queue is locked by %s, process %d", d.Name, d.Pid)
 	}
 	if h.isStopped() {
@@ -515,7 +515,7 @@ func (h *handling) childOutput() io.Writer {
 // fileOrNil gives a child the descriptor itself, or nothing: a daemon that it
 // leaves behind would keep a pipe of ours open.
 func fileOrNil(w io.Writer) io.Writer {
-	if f, ok := w.(*os.File); ok {
+	if f := fileOf(w); f != nil {
 		return f
 	}
 	return nil
@@ -541,7 +541,7 @@ const startWait = 5 * time.Second
 func (h *handling) awaitStart() {
 	up := func() bool {
 		d, err := h.q.Daemon()
-		return err == nil && d.Name == sendName
+		return err == nil && !slices.Contains(lockers, d.Name)
 	}
 	for end := time.Now().Add(startWait); !up() && time.Now().Before(end); {
 		select {

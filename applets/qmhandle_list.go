@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strconv"
 	"sync"
@@ -233,8 +232,8 @@ func (h *handling) onTerminal() bool {
 	if !ok {
 		return false
 	}
-	f, ok := out.to.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	f := fileOf(out.to)
+	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
 // renew is -t.

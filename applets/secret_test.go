@@ -1,3 +1,5 @@
+//go:build linux
+
 package applets
 
 import (
@@ -33,7 +35,13 @@ func TestMain(m *testing.M) {
 	case asShell:
 		shell()
 	}
-	os.Exit(m.Run())
+	if role := roles[os.Getenv("KOWAZA_TEST_AS")]; role != nil {
+		role()
+		os.Exit(0)
+	}
+	code := m.Run()
+	removeStatic()
+	os.Exit(code)
 }
 
 // shell runs the applet as an interactive shell would: in a process group of

@@ -28,7 +28,8 @@ Without PASSWD it asks for the password.
 
 Example: smtpauthstr hanako passwd
 `,
-	Run: runSmtpauthstr,
+	Run:    runSmtpauthstr,
+	Secret: true,
 }
 
 func runSmtpauthstr(env *Env, argv []string) error {
@@ -51,7 +52,7 @@ func runSmtpauthstr(env *Env, argv []string) error {
 	case modes > 1:
 		return Usagef("-c, -d, -l and -z exclude each other")
 	case set.IsSet("decode") && len(args) > 0:
-		return Usagef("too many operands: %s", args[0])
+		return Usagef("too many operands")
 	case set.IsSet("decode"):
 		return env.decodeAuth(*str)
 	case len(args) == 0:
@@ -91,7 +92,7 @@ func decodeBase64(what, s string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	// The library skips line ends; a server's string has none.
 	if err != nil || s == "" || strings.ContainsAny(s, "\r\n") {
-		return nil, Usagef("%s: not base64: %s", what, s)
+		return nil, Usagef("%s: not base64", what) // it may hold a password
 	}
 	return b, nil
 }

@@ -89,8 +89,8 @@ const progressTick = 100 * time.Millisecond
 // and standard error is a terminal.
 func (env *Env) startProgress(wanted bool, text func() string) *progress {
 	p := &progress{env: env, done: make(chan struct{})}
-	f, ok := env.Stderr.(*os.File)
-	if !wanted || !ok || !term.IsTerminal(int(f.Fd())) {
+	f := fileOf(env.Stderr)
+	if !wanted || f == nil || !term.IsTerminal(int(f.Fd())) {
 		return p
 	}
 	p.wg.Go(func() {

@@ -20,8 +20,9 @@ type Daemon struct {
 	queue *Queue
 }
 
-// sendName is the name of the daemon that may be signalled.
-const sendName = "qmail-send"
+// sendName is in the name of a daemon that may be signalled: qmail-send, or
+// slowq-send and the like of a patched qmail.
+const sendName = "send"
 
 // Daemon finds who holds the lock, which need not be qmail-send: another
 // program that cleans the queue takes it, too. Several instances of qmail are
@@ -90,8 +91,8 @@ func hasOpen(pid int, st *unix.Stat_t) bool {
 	return false
 }
 
-// Signal sends the daemon a signal if it still holds the lock and its name is
-// qmail-send: to anything else an ALRM is death.
+// Signal sends the daemon a signal if it still holds the lock and is called
+// qmail-send or so: to anything else an ALRM is death.
 func (d Daemon) Signal(sig unix.Signal) error {
 	if d.queue == nil || d.Pid <= 0 {
 		return ErrNotRunning
@@ -111,7 +112,7 @@ func (d Daemon) Signal(sig unix.Signal) error {
 	switch {
 	case checkErr != nil:
 		return checkErr
-	case now != d || d.Name != sendName:
+	case now != d || !strings.Contains(d.Name, sendName):
 		return ErrNotRunning
 	}
 	if err == unix.ENOSYS {

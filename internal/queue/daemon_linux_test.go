@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"slices"
 	"syscall"
 	"testing"
@@ -32,7 +33,7 @@ func TestLockHolders(t *testing.T) {
 }
 
 // TestDaemon proves that who holds the lock is found, and that it gets a
-// signal only as long as it is named qmail-send and holds it.
+// signal only as long as it is called qmail-send or so and holds it.
 func TestDaemon(t *testing.T) {
 	made, q := newQueue(t, queuetest.Layout{})
 	if _, err := q.Daemon(); err != ErrNotRunning {
@@ -42,13 +43,13 @@ func TestDaemon(t *testing.T) {
 	cmd := command(t, "hold", made.Dir)
 	holder := start(t, cmd)
 	d, err := q.Daemon()
-	if err != nil || d.Pid != cmd.Process.Pid || d.Name == "" || d.Name == sendName {
+	if err != nil || d.Pid != cmd.Process.Pid || d.Name == "" || strings.Contains(d.Name, sendName) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if err := d.Signal(unix.SIGKILL); err != ErrNotRunning {
 		t.Error(err)
 	}
-	d.Name = sendName
+	d.Name = "qmail-send"
 	if err := d.Signal(unix.SIGKILL); err != ErrNotRunning {
 		t.Error(err)
 	}
@@ -57,7 +58,7 @@ func TestDaemon(t *testing.T) {
 	}
 	must(t, holder.stop())
 
-	named := filepath.Join(t.TempDir(), sendName)
+	named := filepath.Join(t.TempDir(), "qmail-send")
 	exe, err := os.Executable()
 	must(t, err)
 	must(t, copyFile(exe, named))
@@ -65,7 +66,7 @@ func TestDaemon(t *testing.T) {
 	cmd.Path, cmd.Args[0] = named, named
 	start(t, cmd)
 	d, err = q.Daemon()
-	if err != nil || d.Pid != cmd.Process.Pid || d.Name != sendName {
+	if err != nil || d.Pid != cmd.Process.Pid || d.Name != "qmail-send" {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	must(t, d.Signal(unix.SIGTERM)) // Go does not die of SIGALRM

@@ -36,10 +36,7 @@ func (q *Queue) MayRemove(m *Message, now time.Time, orphans bool) error {
 
 // MayMark says what MarkDone would.
 func (q *Queue) MayMark(m *Message) error {
-	if err := q.markable(m); err != nil {
-		return err
-	}
-	s, err := q.pin(m.Number % q.split)
+	s, err := q.pinMarkable(m)
 	if err != nil {
 		return err
 	}
@@ -53,10 +50,7 @@ func (q *Queue) MayMark(m *Message) error {
 // otherwise; ErrChanged, ErrVanished and ErrCopied as with MarkDone. qmail-send
 // may be running.
 func (q *Queue) Renew(m *Message, birth time.Time) error {
-	if err := q.markable(m); err != nil {
-		return err
-	}
-	s, err := q.pin(m.Number % q.split)
+	s, err := q.pinMarkable(m)
 	if err != nil {
 		return err
 	}

@@ -187,10 +187,7 @@ func (q *Queue) unlink(s *subDirs, m *Message) error {
 // message is still the same after that, the marks hit its own files, whatever
 // happens to the names. Where a channel is malformed nothing is written.
 func (q *Queue) MarkDone(m *Message) error {
-	if err := q.markable(m); err != nil {
-		return err
-	}
-	s, err := q.pin(m.Number % q.split)
+	s, err := q.pinMarkable(m)
 	if err != nil {
 		return err
 	}
@@ -246,18 +243,18 @@ func (q *Queue) MarkDone(m *Message) error {
 	return nil
 }
 
-// markable tells whether the message is of this queue and of the state in which
+// pinMarkable is pin for a message of this queue and of the state in which
 // qmail-send's own files may be written to.
-func (q *Queue) markable(m *Message) error {
+func (q *Queue) pinMarkable(m *Message) (*subDirs, error) {
 	switch {
 	case m.queue != q:
-		return ErrChanged
+		return nil, ErrChanged
 	case m.State() == Orphan:
-		return ErrOrphan
+		return nil, ErrOrphan
 	case m.State() != S5:
-		return ErrNotLive
+		return nil, ErrNotLive
 	}
-	return nil
+	return q.pin(m.Number % q.split)
 }
 
 // stillLive tells whether the message is still the one that was read, and in

@@ -265,11 +265,22 @@ func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, err
 		}
 		a, err1 := os.Stat(login.Home)
 		b, err2 := os.Stat(c.Home)
+		for _, err := range []error{err1, err2} {
+			if unanswered(err) {
+				return false, err
+			}
+		}
 		if err1 == nil && err2 == nil && os.SameFile(a, b) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// unanswered tells whether a disk or a file server failed: what there is of that
+// name is not known.
+func unanswered(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // maxName is the longest name a login can have (LOGIN_NAME_MAX), in bytes. What

@@ -3,174 +3,223 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// sh is a program written as a shell line; $1 is the directory with the data.
-func sh(name, line string) program {
-	return program{name: name, argv: func(dir string) []string { return []string{"sh", "-ec", line, name, dir} }}
+// A job is something that several programs can do.
+type job struct {
+	name     string
+	make     func(dir string) error // the data
+	files    bool                   // the data is many files
+	deletes  bool                   // fresh data for every run
+	cold     bool                   // nothing of it is in memory when a run begins
+	read     bool                   // the programs read files, not only directories and inodes
+	programs []program              // the first is kowaza, the others are measured against it
+	slow     int                    // runs of slow programs, where they are fewer than the others
+	growth   growth                 // for the second table
 }
+
+// A growth says what grows from one job to the next, and how much there is.
+type growth struct {
+	of    string
+	count int
+}
+
+// A program does a job on the data in a directory.
+type program struct {
+	name   string
+	line   string   // for sh; $1 is the directory
+	before string   // the same, before a run and not measured
+	needs  []string // commands; a program is left out where one is missing
+	slow   bool
+}
+
+// runs tells whether a program takes part in a run.
+func (j job) runs(p program, run int) bool { return !p.slow || run < j.slow }
 
 func slow(p program) program {
 	p.slow = true
 	return p
 }
 
-func jobs(kowaza string) []job {
-	return slices.Concat(maildirJobs(kowaza), virtualJobs(kowaza), callJobs(kowaza), jmailJobs(kowaza), queueJobs(kowaza))
+// A setting is what the jobs are made from.
+type setting struct {
+	kowaza    string // paths
+	bin       string // our own programs in C, and hello
+	source    string // testdata/bench
+	originals string // testdata/originals
+	dovecot   string // doveadm's configuration
+	quick     bool
 }
 
-func maildirJobs(kowaza string) []job {
+// size is a number of messages, users or calls: the second where all that is
+// wanted is to see that everything works.
+func (s setting) size(full, quick int) int {
+	if s.quick {
+		return quick
+	}
+	return full
+}
+
+func (s setting) jobs() []job {
+	return slices.Concat(s.maildirJobs(), s.virtualJobs(), s.callJobs(), s.mailtestJobs(), s.jmailJobs(),
+		s.queueJobs(), s.growthJobs())
+}
+
+// workers are the threads that kowaza has unless told otherwise; the floor in C
+// has as many.
+const workers = 16
+
+// floor is testdata/bench/c/maildir.c with a number of threads.
+func (s setting) floor(threads int, each bool, days int, maildirs string) program {
+	c := s.bin + "/maildir"
+	p := program{name: fmt.Sprintf("c, %d threads", threads), needs: []string{c}}
+	if threads == 1 {
+		p.name = "c, 1 thread"
+	}
+	if each {
+		p.line = fmt.Sprintf(`for d in %s; do %s %d %d "$d"; done`, maildirs, c, threads, days)
+	} else {
+		p.line = fmt.Sprintf(`%s %d %d %s`, c, threads, days, maildirs)
+	}
+	return p
+}
+
+// finders are the programs that search a tree and remove what is old. Both bfs
+// and fd take find's place by their own account.
+func finders(days int, maildirs string) []program {
+	find := fmt.Sprintf(`find %s -type f -mtime +%d `, maildirs, days)
+	return []program{
+		{name: "find -delete", line: find + `-delete`},
+		{name: "find -exec rm +", line: find + `-exec rm -f '{}' +`},
+		{name: "bfs -delete", line: strings.Replace(find, "find", "bfs", 1) + `-delete`, needs: []string{"bfs"}},
+		{name: "fd -X rm", line: fmt.Sprintf(`fdfind -u -u -t f --changed-before %dd . %s -X rm -f`, days+1, maildirs), needs: []string{"fdfind"}},
+		{name: "tmpreaper", line: fmt.Sprintf(`tmpreaper --mtime --mtime-dir --runtime 0 %dd %s`, days+1, maildirs), needs: []string{"tmpreaper"}},
+		{name: "perl", line: fmt.Sprintf(`perl -MFile::Find -e '$t = time - %d*86400;
+			find({no_chdir => 0, wanted => sub { @s = lstat; unlink if -f _ && $s[9] < $t }}, @ARGV)' %s`, days+1, maildirs), needs: []string{"perl"}},
+	}
+}
+
+// expunge is Dovecot's own way. It works from an index, which a server keeps and
+// which is here made beforehand; that it goes by the date of the message's file,
+// as find does, is what "before" means for a Maildir.
+func (s setting) expunge(days int) program {
+	doveadm := func(args string) string {
+		return `for d in "$1"/u*; do USER=mail HOME="$d" doveadm -c ` + s.dovecot + ` -o mail_location=maildir:"$d"/Maildir ` + args + `; done`
+	}
+	return program{
+		name: "doveadm expunge", needs: []string{"doveadm"},
+		before: doveadm(`search mailbox INBOX before 36500d`),
+		line:   doveadm(fmt.Sprintf(`expunge mailbox INBOX before %dd`, days+1)),
+	}
+}
+
+func (s setting) maildirJobs() []job {
 	// One process for 20 users is a shell loop around rmoldmail: the time of the
 	// loop counts.
-	each := `for d in "$1"/u*; do ` + kowaza + ` rmoldmail 7 "$d"; done`
-	one := kowaza + ` rmoldmail 7 "$1"/u0`
-	find := sh("find -delete", `find "$1"/u*/Maildir/ -type f -mtime +7 -delete`)
-	page := sh("find -exec rm", `for d in "$1"/u*; do find "$d/Maildir/" -type f -mtime +7 -exec rm -f '{}' ';'; done`)
+	each := program{name: "kowaza", line: `for d in "$1"/u*; do ` + s.kowaza + ` rmoldmail 7 "$d"; done`}
+	one := program{name: "kowaza", line: s.kowaza + ` rmoldmail 7 "$1"/u0`}
+	page := slow(program{name: "find -exec rm ;", line: `for d in "$1"/u*; do find "$d/Maildir/" -type f -mtime +7 -exec rm -f '{}' ';'; done`})
+	const all, box = `"$1"/u*/Maildir`, `"$1"/u0/Maildir`
+	find := finders(7, all)[0]
+
+	users, messages := s.size(20, 5), s.size(1000, 100)
+	many := tree{users: users, messages: messages, size: 2048, old: 45, oldDays: 100, hollow: true}.make
+	manyName := fmt.Sprintf("%d users x %d messages, 45 %% old", users, messages)
+	inOne := s.size(100000, 1000)
+	big := tree{users: 1, messages: inOne, size: 2048, old: 1, oldDays: 100, hollow: true}.make
+	bigName := fmt.Sprintf("one Maildir, %d messages, 1 %% old", inOne)
+	nothing := s.size(1000000, 2000)
+
+	floors := []program{s.floor(workers, true, 7, all), s.floor(1, true, 7, all)}
+	oneFloors := []program{s.floor(workers, false, 7, box), s.floor(1, false, 7, box)}
 	return []job{
 		{
-			name: "20 users x 1000 messages, 45 % old", deletes: true, slow: 2,
-			make:     tree{users: 20, messages: 1000, size: 2048, old: 45, oldDays: 100}.make,
-			programs: []program{sh("kowaza", each), find, slow(page)},
+			name: manyName, make: many, files: true, deletes: true, slow: 2,
+			programs: slices.Concat([]program{each}, finders(7, all), []program{page, s.expunge(7)}, floors),
 		},
 		{
-			name: "one Maildir, 100000 messages, 1 % old", deletes: true,
-			make:     tree{users: 1, messages: 100000, size: 2048, old: 1, oldDays: 100}.make,
-			programs: []program{sh("kowaza", one), find},
+			name: manyName + ", cold", make: many, files: true, deletes: true, cold: true,
+			programs: slices.Concat([]program{each, find}, floors),
 		},
 		{
-			name: "nothing old, 1000000 messages", slow: 3,
-			make:     tree{users: 1, messages: 1000000, size: 0, old: 0, oldDays: 100}.make,
-			programs: []program{sh("kowaza", one), find},
+			name: bigName, make: big, files: true, deletes: true,
+			programs: slices.Concat([]program{one}, finders(7, box), oneFloors),
+		},
+		{
+			name: bigName + ", cold", make: big, files: true, deletes: true, cold: true,
+			programs: slices.Concat([]program{one, find}, oneFloors),
+		},
+		{
+			name: fmt.Sprintf("nothing old, %d messages", nothing), files: true,
+			make:     tree{users: 1, messages: nothing, size: 0, old: 0, oldDays: 100}.make,
+			programs: slices.Concat([]program{one}, finders(7, box)[:1], oneFloors),
 		},
 	}
 }
 
 // virtualJobs are about many users: one process, one find over all Maildirs, and
 // the page's way, a shell and a find for each user.
-func virtualJobs(kowaza string) []job {
-	originals, err := filepath.Abs("testdata/originals")
-	if err != nil {
-		panic(err)
-	}
-	ours := sh("kowaza", `KOWAZA_CONF="$1"/conf `+kowaza+` rmmail_virtual`)
-	find := sh("find -delete", `find "$1"/home/u*/Maildir/ -type f -mtime +21 -delete`)
-	page := sh("page's scripts", `VMDIR="$1"/home QMAIL="$1"/qmail `+originals+`/rmmail_virtual`)
-	data := func(users int) func(string) error {
-		return func(dir string) error { return makeVirtual(dir, users) }
-	}
-	return []job{
-		{
-			name: "1000 users x 50 messages, 1/21 old", deletes: true, slow: 2,
-			make: data(1000), programs: []program{ours, find, slow(page)},
-		},
-		{
-			name: "10000 users x 50 messages, 1/21 old", deletes: true, slow: 1,
-			make: data(10000), programs: []program{slow(ours), slow(find)},
-		},
-	}
-}
-
-// makeVirtual makes the Maildirs of virtual users and all that says who they
-// are.
-func makeVirtual(dir string, users int) error {
-	home := filepath.Join(dir, "home")
-	if err := (tree{users: users, messages: 50, size: 2048, old: 5, oldDays: 100}).make(home); err != nil {
-		return err
-	}
-	var assign strings.Builder
-	for u := range users {
-		fmt.Fprintf(&assign, "=u%d:popuser:500:500:%s/u%d:::\n", u, home, u)
-	}
-	assign.WriteString(".\n")
-	qmail := filepath.Join(dir, "qmail")
-	if err := os.MkdirAll(filepath.Join(qmail, "users"), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(qmail, "users/assign"), []byte(assign.String()), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, "VMDIR=%s\nQMAIL=%s\n", home, qmail), 0o644)
-}
-
-// calls is how often a small program is called in one run.
-const calls = 200
-
-// repeat is a program that is called again and again by a shell.
-func repeat(name, line string) program {
-	return sh(name, fmt.Sprintf(`i=0; while [ $i -lt %d ]; do %s; i=$((i+1)); done`, calls, line))
-}
-
-func callJobs(kowaza string) []job {
-	originals, err := filepath.Abs("testdata/originals")
-	if err != nil {
-		panic(err)
-	}
-	original := func(name string) string { return originals + "/" + name }
-	const apop = ` "<1896.697170952@dbc.mtview.ca.us>tanstaaf" >/dev/null`
-	const auth = ` hanako passwd >/dev/null`
-	return []job{
-		{
-			name: fmt.Sprintf("mkdigest, %d calls", calls), make: makeMail(0),
-			programs: []program{repeat("kowaza", kowaza+" mkdigest"+apop), repeat("perl", original("mkdigest")+apop)},
-		},
-		{
-			name: fmt.Sprintf("smtpauthstr, %d calls", calls), make: makeMail(0),
-			programs: []program{repeat("kowaza", kowaza+" smtpauthstr"+auth), repeat("perl", original("smtpauthstr")+auth)},
-		},
-		{
-			name: fmt.Sprintf("mailtest, %d mails of 4 kB", calls), make: makeMail(4 << 10),
-			programs: []program{
-				repeat("kowaza", kowaza+` mailtest -x 0 <"$1"/mail >/dev/null`),
-				repeat("php", original("mailtest")+` <"$1"/mail >/dev/null || [ $? = 99 ]`),
-			},
-		},
-		{
-			name: "mailtest, 1 GB from pipe to pipe", make: makeMail(1 << 30),
-			programs: []program{
-				sh("kowaza", `cat "$1"/mail | `+kowaza+` mailtest -x 0 | cat >/dev/null`),
-				sh("cat", `cat "$1"/mail | cat | cat >/dev/null`),
-			},
-		},
-	}
-}
-
-func makeMail(size int) func(dir string) error {
-	return func(dir string) error {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(dir, "mail"), []byte(message(size)), 0o644)
-	}
-}
-
-// jmailJobs measures what a copy costs beside the sendmail command: here one
-// that only reads, and a loop in C around the same.
-func jmailJobs(kowaza string) []job {
-	send := func(jobs string) program {
-		return sh("kowaza "+jobs, `KOWAZA_CONF="$1"/conf `+kowaza+` jmailsend -c 1000 -f root@example.jp -t hoshu `+jobs)
-	}
+func (s setting) virtualJobs() []job {
+	page := slow(program{name: "page's scripts", line: `VMDIR="$1"/home QMAIL="$1"/qmail ` + s.originals + `/rmmail_virtual`})
+	const all = `"$1"/home/u*/Maildir`
+	users := s.size(1000, 50)
 	return []job{{
-		name: "jmailsend, 1000 copies", make: makeSendmail,
-		programs: []program{
-			send("-j 1"), send("-j 4"),
-			sh("posix_spawn", `"$1"/spawn 1000 "$1"/mail "$1"/reader`),
-		},
+		name: fmt.Sprintf("%d users x 50 messages, 1/21 old", users), make: virtual(users), files: true, deletes: true, slow: 2,
+		programs: slices.Concat([]program{s.virtual()}, finders(21, all), []program{page, s.floor(workers, false, 21, all), s.floor(1, false, 21, all)}),
 	}}
 }
 
-func makeSendmail(dir string) error {
-	if err := makeMail(1 << 10)(dir); err != nil {
-		return err
+func (s setting) virtual() program {
+	return program{name: "kowaza", line: `KOWAZA_CONF="$1"/conf ` + s.kowaza + ` rmmail_virtual`}
+}
+
+// growthJobs show whether the time grows with the work and not faster.
+func (s setting) growthJobs() []job {
+	var jobs []job
+	for _, n := range []int{s.size(10000, 100), s.size(100000, 1000), s.size(1000000, 10000)} {
+		jobs = append(jobs, job{
+			name: fmt.Sprintf("growth: one Maildir of %d messages, 5 %% old", n), files: true, deletes: true, slow: 3,
+			growth: growth{"messages in one Maildir", n},
+			make:   tree{users: 1, messages: n, size: 2048, old: 5, oldDays: 100, hollow: true}.make,
+			programs: []program{
+				slow(program{name: "kowaza", line: s.kowaza + ` rmoldmail 7 "$1"/u0`}),
+				slow(finders(7, `"$1"/u0/Maildir`)[0]),
+			},
+		})
 	}
-	for _, name := range []string{"spawn", "reader"} {
-		out, err := exec.Command("cc", "-O2", "-o", filepath.Join(dir, name), "testdata/bench/c/"+name+".c").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("cc: %w: %s", err, strings.TrimSpace(string(out)))
+	for _, n := range []int{s.size(10, 1), s.size(100, 5), s.size(1000, 10), s.size(10000, 50)} {
+		jobs = append(jobs, job{
+			name: fmt.Sprintf("growth: %d users x 50 messages, 1/21 old", n), files: true, deletes: true, slow: 3,
+			growth:   growth{"users with 50 messages each", n},
+			make:     virtual(n),
+			programs: []program{slow(s.virtual()), slow(finders(21, `"$1"/home/u*/Maildir`)[0])},
+		})
+	}
+	return jobs
+}
+
+// virtual makes the Maildirs of virtual users and all that says who they are.
+func virtual(users int) func(dir string) error {
+	return func(dir string) error {
+		home := filepath.Join(dir, "home")
+		if err := (tree{users: users, messages: 50, size: 2048, old: 5, oldDays: 100, hollow: true}).make(home); err != nil {
+			return err
 		}
+		var assign strings.Builder
+		for u := range users {
+			fmt.Fprintf(&assign, "=u%d:nobody:%d:%d:%s/u%d:::\n", u, nobody, nobody, home, u)
+		}
+		assign.WriteString(".\n")
+		qmail := filepath.Join(dir, "qmail")
+		if err := os.MkdirAll(filepath.Join(qmail, "users"), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(qmail, "users/assign"), []byte(assign.String()), 0o644); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, "VMDIR=%s\nQMAIL=%s\n", home, qmail), 0o644)
 	}
-	return os.WriteFile(filepath.Join(dir, "conf"), []byte("SENDMAIL="+dir+"/reader\n"), 0o644)
 }

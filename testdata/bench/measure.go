@@ -1,31 +1,22 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
-// A job is something that several programs can do.
-type job struct {
-	name     string
-	make     func(dir string) error // the data
-	deletes  bool                   // fresh data for every run
-	programs []program              // the first is kowaza, the others are measured against it
-	slow     int                    // runs of slow programs, where they are fewer than the others
-}
-
-// A program does a job on the Maildirs below a directory.
-type program struct {
-	name string
-	slow bool
-	argv func(dir string) []string
+type options struct {
+	runs         int
+	only         string
+	quick, files bool
+	out          string
 }
 
 // A run is what one run of a program took.
@@ -34,110 +25,206 @@ type run struct {
 	memory    int64 // peak, in kB
 }
 
-func measure(kowaza, dir string, runs int, only string) error {
-	kowaza, err := filepath.Abs(kowaza)
+// A result is what the runs of a program took, or why there were none.
+type result struct {
+	job, program string
+	growth       growth
+	runs         []run
+	ratio        float64 // to kowaza
+}
+
+func measure(kowaza, dir string, o options) error {
+	s, err := newSetting(kowaza, dir, o.quick)
 	if err != nil {
 		return err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	if _, err := os.Stat(timeCommand); err != nil {
-		return fmt.Errorf("%w: make test-deps installs it", err)
-	}
+	f := newFigures(s, o)
 	var chosen []job
-	for _, j := range jobs(kowaza) {
-		if strings.HasPrefix(j.name, only) {
+	for _, j := range s.jobs() {
+		switch {
+		case !strings.HasPrefix(j.name, o.only):
+		case j.cold && os.Geteuid() != 0:
+			f.leaveOut(j.name + ": needs root")
+		default:
+			j.programs = slices.DeleteFunc(j.programs, func(p program) bool { return f.missing(p) })
 			chosen = append(chosen, j)
 		}
 	}
-	// All data is made before anything is removed: for minutes after a removal
-	// ext4 is slow to make files, since it avoids inodes that were just freed.
-	defer os.RemoveAll(dir)
-	for i, j := range chosen {
-		fmt.Fprintf(os.Stderr, "making data: %s\n", j.name)
-		if err := j.prepare(filepath.Join(dir, strconv.Itoa(i)), runs); err != nil {
-			return err
-		}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return err
 	}
-	syscall.Sync()
-	fmt.Printf("%-40s %-16s %10s %10s %8s %9s\n", "job", "program", "median", "cpu", "ratio", "memory")
-	for i, j := range chosen {
-		if err := j.measure(filepath.Join(dir, strconv.Itoa(i)), runs); err != nil {
-			return fmt.Errorf("%s: %w", j.name, err)
-		}
-	}
-	return measureStart(kowaza, runs)
-}
-
-// data returns where a program's data for a run is: everybody's is the same
-// where nothing is removed.
-func (j job) data(dir string, run, program int) string {
-	if !j.deletes {
-		run, program = 0, 0
-	}
-	return filepath.Join(dir, fmt.Sprintf("%d-%d", run, program))
-}
-
-// prepare makes the data of all runs.
-func (j job) prepare(dir string, runs int) error {
-	for r := range runs {
-		for i, p := range j.programs {
-			data := j.data(dir, r, i)
-			if _, err := os.Stat(data); err == nil || p.slow && r >= j.slow {
-				continue
-			}
-			if err := j.make(data); err != nil {
+	st := store{dir: dir, images: !o.files && os.Geteuid() == 0, bytes: int64(s.size(16, 1)) << 30}
+	f.store = st.describe()
+	if !st.images {
+		// All data is made before anything is removed.
+		for i, j := range chosen {
+			if err := st.prepare(i, j, o.runs); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	printHeader()
+	for i, j := range chosen {
+		if st.images {
+			if err := st.prepare(i, j, o.runs); err != nil {
+				return err
+			}
+		}
+		results, err := j.measure(st, i, o.runs)
+		if err = errors.Join(err, st.drop(i)); err != nil {
+			return fmt.Errorf("%s: %w", j.name, err)
+		}
+		for _, r := range results {
+			r.print()
+		}
+		f.results = append(f.results, results...)
+	}
+	if strings.HasPrefix("start", o.only) {
+		if f.starts, err = measureStart(s); err != nil {
+			return err
+		}
+		for _, r := range f.starts {
+			r.print()
+		}
+	}
+	if o.out == "" {
+		return nil
+	}
+	return f.write(o.out)
+}
+
+// newSetting makes what the jobs need: the programs in C, where there is a
+// compiler, and the one in Go.
+func newSetting(kowaza, dir string, quick bool) (setting, error) {
+	s := setting{
+		kowaza: kowaza, quick: quick,
+		bin: filepath.Join(dir, "bin"), dovecot: filepath.Join(dir, "bin/dovecot.conf"),
+		source: "testdata/bench", originals: "testdata/originals",
+	}
+	for _, path := range []*string{&s.kowaza, &s.bin, &s.dovecot, &s.source, &s.originals} {
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return s, err
+		}
+		*path = abs
+	}
+	for _, path := range []string{timeCommand, s.kowaza, s.source} {
+		if _, err := os.Stat(path); err != nil {
+			return s, fmt.Errorf("%w: to be run by make bench, after make test-deps", err)
+		}
+	}
+	if err := os.MkdirAll(s.bin, 0o755); err != nil {
+		return s, err
+	}
+	sources, err := filepath.Glob(s.source + "/c/*.c")
+	if err != nil {
+		return s, err
+	}
+	if _, err := exec.LookPath("cc"); err == nil {
+		for _, c := range sources {
+			out := filepath.Join(s.bin, strings.TrimSuffix(filepath.Base(c), ".c"))
+			if err := command("cc", "-O2", "-pthread", "-o", out, c); err != nil {
+				return s, err
+			}
+		}
+	}
+	// No server: doveadm alone, with the identity of who owns the Maildirs.
+	conf := fmt.Appendf(nil, "log_path = /dev/stderr\nssl = no\nbase_dir = %s/run\nmail_uid = %d\nmail_gid = %d\nfirst_valid_uid = 1\n",
+		s.bin, nobody, nobody)
+	return s, os.WriteFile(s.dovecot, conf, 0o644)
 }
 
 // measure runs the programs in turn.
-func (j job) measure(dir string, runs int) error {
-	results := make([][]run, len(j.programs))
+func (j job) measure(st store, number, runs int) (results []result, err error) {
+	take := st.take
+	if !j.deletes {
+		// One copy serves all runs.
+		dir, done, takeErr := st.take(number, j, 0, 0)
+		if takeErr != nil {
+			return nil, takeErr
+		}
+		defer func() { err = errors.Join(err, done()) }()
+		take = func(int, job, int, int) (string, func() error, error) { return dir, func() error { return nil }, nil }
+	}
+	results = make([]result, len(j.programs))
+	left := -1
 	for r := range runs {
 		for i, p := range j.programs {
-			if p.slow && r >= j.slow {
+			results[i].job, results[i].program, results[i].growth = j.name, p.name, j.growth
+			if !j.runs(p, r) {
 				continue
 			}
-			res, err := timed(p.argv(j.data(dir, r, i)))
+			dir, done, err := take(number, j, r, i)
 			if err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
+				return nil, err
 			}
-			results[i] = append(results[i], res)
+			res, n, err := j.once(p, dir)
+			err = errors.Join(err, done())
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", p.name, err)
+			}
+			if left >= 0 && n != left {
+				return nil, fmt.Errorf("%s left %d files, and %s %d", j.programs[0].name, left, p.name, n)
+			}
+			left = n
+			results[i].runs = append(results[i].runs, res)
 		}
 	}
-	base := medianOf(results[0], func(r run) int64 { return int64(r.wall) })
-	for i, p := range j.programs {
-		wall := medianOf(results[i], func(r run) int64 { return int64(r.wall) })
-		cpu := medianOf(results[i], func(r run) int64 { return int64(r.cpu) })
-		memory := medianOf(results[i], func(r run) int64 { return r.memory })
-		fmt.Printf("%-40s %-16s %8.1fms %8.1fms %8.2f %6.1f MB\n", j.name, p.name,
-			ms(wall), ms(cpu), float64(wall)/float64(base), float64(memory)/1024)
+	for i := range results {
+		results[i].ratio = float64(results[i].wall()) / float64(results[0].wall())
 	}
-	return nil
+	return results, nil
 }
 
-func ms(ns int64) float64 { return float64(ns) / 1e6 }
-
-// measureStart measures what a program costs that does nothing.
-func measureStart(kowaza string, runs int) error {
-	var all []run
-	for range 20 * runs {
-		r, err := timed([]string{kowaza, "rmoldmail", "--version"})
-		if err != nil {
-			return err
+// once runs a program on its data and counts the files that it left.
+func (j job) once(p program, dir string) (res run, left int, err error) {
+	if p.before != "" {
+		if err := command("sh", "-ec", p.before, p.name, dir); err != nil {
+			return res, 0, err
 		}
-		all = append(all, r)
 	}
-	fmt.Printf("%-40s %-16s %8.1fms %8.1fms %8s %6.1f MB\n", "start (rmoldmail --version)", "kowaza",
-		ms(medianOf(all, func(r run) int64 { return int64(r.wall) })),
-		ms(medianOf(all, func(r run) int64 { return int64(r.cpu) })), "",
-		float64(medianOf(all, func(r run) int64 { return r.memory }))/1024)
-	return nil
+	if res, err = timed([]string{"sh", "-ec", p.line, p.name, dir}); err != nil || !j.deletes {
+		return res, 0, err
+	}
+	left, err = messages(dir)
+	return res, left, err
+}
+
+// measureStart measures what a program costs that does nothing: user and system
+// time, for which many calls are needed, in turn.
+func measureStart(s setting) ([]result, error) {
+	hello := filepath.Join(s.bin, "hello")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", hello, "./testdata/bench/hello")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	list, err := exec.Command(s.kowaza, "--list").Output()
+	if err != nil {
+		return nil, err
+	}
+	results := []result{{job: "start", program: "hello in Go"}}
+	argv := [][]string{{hello}}
+	for name := range strings.FieldsSeq(string(list)) {
+		results = append(results, result{job: "start", program: name})
+		argv = append(argv, []string{s.kowaza, name, "--version"})
+	}
+	for range s.size(500, 20) {
+		for i := range argv {
+			cmd := exec.Command(argv[i][0], argv[i][1:]...)
+			begin := time.Now()
+			if err := cmd.Run(); err != nil {
+				return nil, fmt.Errorf("%s: %w", argv[i], err)
+			}
+			st := cmd.ProcessState
+			results[i].runs = append(results[i].runs, run{wall: time.Since(begin), cpu: st.UserTime() + st.SystemTime()})
+		}
+	}
+	for i := range results {
+		results[i].ratio = float64(results[i].cpu()) / float64(results[0].cpu())
+	}
+	return results, nil
 }
 
 // timeCommand runs a program and tells its peak memory. A child of this process
@@ -154,6 +241,7 @@ func timed(argv []string) (run, error) {
 	defer f.Close()
 	cmd := exec.Command(timeCommand, append([]string{"-f", "%M", "-o", f.Name()}, argv...)...)
 	cmd.Stderr = os.Stderr
+	runtime.GC() // not while the program runs
 	begin := time.Now()
 	err = cmd.Run()
 	wall := time.Since(begin)
@@ -168,14 +256,27 @@ func timed(argv []string) (run, error) {
 	return run{wall, st.UserTime() + st.SystemTime(), memory}, nil
 }
 
-func medianOf(runs []run, of func(run) int64) int64 {
+func (r result) wall() time.Duration {
+	return median(r.runs, func(r run) time.Duration { return r.wall })
+}
+
+func (r result) cpu() time.Duration {
+	return median(r.runs, func(r run) time.Duration { return r.cpu })
+}
+
+func (r result) memory() int64 {
+	return median(r.runs, func(r run) int64 { return r.memory })
+}
+
+// median is the lower one of the two in the middle where there are two.
+func median[T ~int64](runs []run, of func(run) T) T {
 	if len(runs) == 0 {
 		return 0
 	}
-	v := make([]int64, len(runs))
+	v := make([]T, len(runs))
 	for i, r := range runs {
 		v[i] = of(r)
 	}
 	slices.Sort(v)
-	return v[len(v)/2]
+	return v[(len(v)-1)/2]
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,49 +12,46 @@ import (
 	"kowaza/internal/queue/queuetest"
 )
 
-// queueMessages are the messages of the queue that is measured: one on which a
-// spammer has been at work.
-const queueMessages = 100000
-
-// queueJobs are about qmail's queue, with qmail-send stopped.
-func queueJobs(kowaza string) []job {
-	perl, err := filepath.Abs("testdata/bench")
-	if err != nil {
-		panic(err)
-	}
-	qmHandle := `KOWAZA_CONF="$1"/conf ` + kowaza + ` qmHandle `
-	queue := func(dir string) error { return makeQueue(dir, queueMessages) }
+// queueJobs are about qmail's queue, with qmail-send stopped: one of 100 000
+// messages, on which a spammer has been at work.
+func (s setting) queueJobs() []job {
+	messages := s.size(100000, 500)
+	qmHandle := `KOWAZA_CONF="$1"/conf ` + s.kowaza + ` qmHandle `
+	queue := func(dir string) error { return makeQueue(dir, messages) }
+	list := s.bin + "/queuelist"
 	// What is removed is a choice among files that stand beside those that stay,
 	// for kowaza and for find, in the same queue. kowaza chooses by the sender,
 	// for which it must read; a find that is to take just the same files is given
 	// what is cheapest for it, a time: they were all made old. A tree with nothing
 	// else in it, or a list for xargs, would spare find the looking for them.
-	find := slow(sh("find -delete", `find "$1"/qmail/queue -type f -mtime +20 -delete`))
+	find := slow(program{name: "find -delete", line: `find "$1"/qmail/queue -type f -mtime +20 -delete`})
 	return []job{
 		{
-			name: fmt.Sprintf("queue of %d messages, statistics", queueMessages), make: queue,
+			name: fmt.Sprintf("queue of %d messages, statistics", messages), make: queue, files: true, read: true,
 			programs: []program{
-				sh("kowaza", qmHandle+`-s >/dev/null`),
-				sh("perl", `perl `+perl+`/queuestat.pl "$1"/qmail/queue >/dev/null`),
+				{name: "kowaza", line: qmHandle + `-s >/dev/null`},
+				{name: "perl", line: `perl ` + s.source + `/queuestat.pl "$1"/qmail/queue >/dev/null`, needs: []string{"perl"}},
 			},
 		},
 		{
-			name: fmt.Sprintf("queue of %d messages, list", queueMessages), make: makeListed,
+			name: fmt.Sprintf("queue of %d messages, list", messages), make: queue, files: true, read: true,
 			programs: []program{
-				sh("kowaza", qmHandle+`-l >/dev/null`),
-				sh("c", `"$1"/queuelist "$1"/qmail/queue >/dev/null`),
-				sh("perl", `perl `+perl+`/queuelist.pl "$1"/qmail/queue >/dev/null`),
+				{name: "kowaza", line: qmHandle + `-l >/dev/null`},
+				{name: "c", line: list + ` "$1"/qmail/queue >/dev/null`, needs: []string{list}},
+				{name: "perl", line: `perl ` + s.source + `/queuelist.pl "$1"/qmail/queue >/dev/null`, needs: []string{"perl"}},
 			},
 		},
 		{
-			name: fmt.Sprintf("queue, %d of %d messages removed", queueMessages/2, queueMessages), make: queue,
+			name: fmt.Sprintf("queue, %d of %d messages removed", messages/2, messages), make: queue, files: true, read: true,
 			deletes: true, slow: 3,
-			programs: []program{slow(sh("kowaza", qmHandle+`-Fspam >/dev/null`)), find},
+			programs: []program{slow(program{name: "kowaza", line: qmHandle + `-Fspam >/dev/null`}), find},
 		},
 		{
-			name: fmt.Sprintf("qqclean, %d numbers of %d", queueMessages/2, queueMessages), make: queue,
+			name: fmt.Sprintf("qqclean, %d numbers of %d", messages/2, messages), make: queue, files: true, read: true,
 			deletes: true, slow: 3,
-			programs: []program{slow(sh("kowaza", kowaza+` qqclean -Q "$1"/qmail/queue - <"$1"/spam`)), find},
+			programs: []program{
+				slow(program{name: "kowaza", line: s.kowaza + ` qqclean -Q "$1"/qmail/queue - <"$1"/spam >/dev/null`}), find,
+			},
 		},
 	}
 }
@@ -102,15 +98,6 @@ func makeQueue(dir string, messages int) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, "QMAIL=%s/qmail\n", abs), 0o644)
-}
-
-// makeListed is makeQueue with the list program in C.
-func makeListed(dir string) error {
-	out, err := exec.Command("cc", "-O2", "-o", filepath.Join(dir, "queuelist"), "testdata/bench/c/queuelist.c").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("cc: %w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return makeQueue(dir, queueMessages)
 }
 
 // isSpam tells whether message i is the spammer's: every second of each of the

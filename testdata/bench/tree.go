@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A tree describes Maildirs to be made.
@@ -19,6 +23,7 @@ type tree struct {
 	old      int // per cent of the messages that are oldDays old, spread evenly
 	oldDays  int
 	folders  string // names of folders that share the messages with the inbox
+	hollow   bool   // the messages' blocks are reserved and never written, see store
 }
 
 func (t *tree) flags(fs *flag.FlagSet) {
@@ -27,6 +32,7 @@ func (t *tree) flags(fs *flag.FlagSet) {
 	fs.IntVar(&t.size, "size", 2048, "bytes of a message")
 	fs.IntVar(&t.old, "old", 45, "per cent that are old")
 	fs.IntVar(&t.oldDays, "days", 100, "how old these are, in days")
+	fs.BoolVar(&t.hollow, "hollow", false, "reserve the messages' blocks and write nothing there")
 	fs.StringVar(&t.folders, "folders", "", "folders, separated by commas")
 }
 
@@ -45,6 +51,15 @@ func (t tree) make(root string) error {
 				}
 			}
 		}
+		err := filepath.WalkDir(filepath.Dir(t.maildir(root, u)), func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, own(path))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(root, 0o755); err != nil {
+		return err
 	}
 	body := []byte(message(t.size))
 	var wg sync.WaitGroup
@@ -67,6 +82,16 @@ func (t tree) make(root string) error {
 	return <-errs
 }
 
+// nobody owns the Maildirs that root makes: what root cleans is never root's.
+const nobody = 65534
+
+func own(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Lchown(path, nobody, nobody)
+}
+
 func (t tree) maildir(root string, user int) string {
 	return filepath.Join(root, fmt.Sprintf("u%d", user), "Maildir")
 }
@@ -85,10 +110,25 @@ func (t tree) deliver(box string, user, n int, body []byte) error {
 		name += ":2,S"
 	}
 	file := filepath.Join(box, sub, name)
-	if err := os.WriteFile(file, body, 0o600); err != nil {
+	if err := t.write(file, body); err != nil {
 		return err
 	}
-	return os.Chtimes(file, at, at)
+	return errors.Join(own(file), os.Chtimes(file, at, at))
+}
+
+func (t tree) write(file string, body []byte) error {
+	if !t.hollow {
+		return os.WriteFile(file, body, 0o600)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, int64(len(body)))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		_, err = f.Write(body)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // message returns a mail of size bytes.

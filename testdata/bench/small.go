@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// repeat is a program that is called again and again by a shell.
+func repeat(calls int, name, line string, needs ...string) program {
+	return program{name: name, line: fmt.Sprintf(`i=0; while [ $i -lt %d ]; do %s; i=$((i+1)); done`, calls, line), needs: needs}
+}
+
+// callJobs are programs of which a call is over at once.
+func (s setting) callJobs() []job {
+	calls := s.size(200, 5)
+	// The shell's way has no process but the one that computes, beside a fork for
+	// the pipe.
+	const digest = `"<1896.697170952@dbc.mtview.ca.us>tanstaaf"`
+	return []job{
+		{
+			name: fmt.Sprintf("mkdigest, %d calls", calls), make: makeMail(0),
+			programs: []program{
+				repeat(calls, "kowaza", s.kowaza+` mkdigest `+digest+` >/dev/null`),
+				repeat(calls, "perl", s.originals+`/mkdigest `+digest+` >/dev/null`, "perl"),
+				repeat(calls, "md5sum", `printf %s `+digest+` | md5sum >/dev/null`, "md5sum"),
+			},
+		},
+		{
+			name: fmt.Sprintf("smtpauthstr, %d calls", calls), make: makeMail(0),
+			programs: []program{
+				repeat(calls, "kowaza", s.kowaza+` smtpauthstr hanako passwd >/dev/null`),
+				repeat(calls, "perl", s.originals+`/smtpauthstr hanako passwd >/dev/null`, "perl"),
+				repeat(calls, "base64", `printf 'hanako\0hanako\0passwd' | base64 >/dev/null`, "base64"),
+			},
+		},
+	}
+}
+
+func (s setting) mailtestJobs() []job {
+	calls, mega := s.size(200, 5), s.size(1024, 16)
+	c := s.bin + "/copy"
+	return []job{
+		{
+			name: fmt.Sprintf("mailtest, %d mails of 4 kB", calls), make: makeMail(4 << 10),
+			programs: []program{
+				repeat(calls, "kowaza", s.kowaza+` mailtest -x 0 <"$1"/mail >/dev/null`),
+				repeat(calls, "php", s.originals+`/mailtest <"$1"/mail >/dev/null || [ $? = 99 ]`, "php"),
+				repeat(calls, "c", c+` <"$1"/mail >/dev/null`, c),
+			},
+		},
+		{
+			name: fmt.Sprintf("mailtest, %d MB from pipe to pipe", mega), make: makeMail(mega << 20),
+			programs: []program{
+				{name: "kowaza", line: `cat "$1"/mail | ` + s.kowaza + ` mailtest -x 0 | cat >/dev/null`},
+				{name: "c", line: `cat "$1"/mail | ` + c + ` | cat >/dev/null`, needs: []string{c}},
+				{name: "cat", line: `cat "$1"/mail | cat | cat >/dev/null`},
+			},
+		},
+	}
+}
+
+func makeMail(size int) func(dir string) error {
+	return func(dir string) error {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "mail"), []byte(message(size)), 0o644)
+	}
+}
+
+// jmailJobs measures what a copy costs beside the sendmail command: here one
+// that only reads, and a loop in C around the same. The SMTP clients have their
+// own opposite, Postfix's smtp-sink; they write no Japanese and one text only.
+func (s setting) jmailJobs() []job {
+	copies, calls := s.size(1000, 50), s.size(50, 3)
+	spawn, reader := s.bin+"/spawn", s.bin+"/reader"
+	send := func(jobs string) string {
+		return `KOWAZA_CONF="$1"/conf ` + s.kowaza + ` jmailsend -f root@example.jp -t hoshu ` + jobs
+	}
+	user := "" // smtp-sink wants one as root, and can take none else
+	if os.Geteuid() == 0 {
+		user = "-u root "
+	}
+	sink := func(line string) string {
+		return `smtp-sink ` + user + `unix:"$1"/sink 100 & while ! [ -S "$1"/sink ]; do sleep 0.01; done
+			` + line + `; kill $!; rm -f "$1"/sink`
+	}
+	data := func(dir string) error {
+		if err := makeMail(1 << 10)(dir); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "conf"), []byte("SENDMAIL="+reader+"\n"), 0o644)
+	}
+	many := fmt.Sprintf("-c %d ", copies)
+	return []job{
+		{
+			name: fmt.Sprintf("jmailsend, %d copies", copies), make: data,
+			programs: []program{
+				{name: "kowaza -j 1", line: send(many + "-j 1"), needs: []string{reader}},
+				{name: "kowaza -j 4", line: send(many + "-j 4"), needs: []string{reader}},
+				{name: "posix_spawn in c", line: fmt.Sprintf(`%s %d "$1"/mail %s`, spawn, copies, reader), needs: []string{spawn, reader}},
+				{
+					name: "smtp-source", needs: []string{"smtp-source", "smtp-sink"},
+					line: sink(fmt.Sprintf(`smtp-source -m %d -s 1 -l 1024 -f root@example.jp -t hoshu@example.jp unix:"$1"/sink`, copies)),
+				},
+			},
+		},
+		{
+			name: fmt.Sprintf("one test mail, %d calls", calls), make: data,
+			programs: []program{
+				repeat(calls, "kowaza", send(""), reader),
+				{
+					name: "swaks", needs: []string{"swaks", "smtp-sink"},
+					line: sink(repeat(calls, "", `swaks --silent 3 --socket "$1"/sink -f root@example.jp -t hoshu@example.jp`).line),
+				},
+			},
+		},
+	}
+}
