@@ -277,10 +277,16 @@ func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, err
 	return false, nil
 }
 
-// unanswered tells whether a disk or a file server failed: what there is of that
-// name is not known.
+// unanswered tells whether it is not known what there is of that name: a disk or
+// a file server failed. That there is nothing is an answer, and so is that
+// somebody who is not root may not look: he cannot clean there either.
 func unanswered(err error) bool {
-	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.ETIMEDOUT)
+	for _, answer := range []error{syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
+		if errors.Is(err, answer) {
+			return false
+		}
+	}
+	return err != nil && (os.Geteuid() == 0 || !errors.Is(err, syscall.EACCES))
 }
 
 // maxName is the longest name a login can have (LOGIN_NAME_MAX), in bytes. What
