@@ -44,7 +44,7 @@ lint:
 	zsh -n completion/_kowaza
 	mandoc -Tlint -Wwarning man/*.[1-8] $(wildcard man/ja/*.[1-8])
 
-# Some four million files below build/: run it where there is room for them.
+# Half an hour, and some gigabytes below build/. As root, see docs/bench/README.md.
 bench: build
 	$(GO) build -o build/bench ./testdata/bench
 	build/bench $(BENCHFLAGS) ./kowaza build/bench-data

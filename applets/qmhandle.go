@@ -52,10 +52,10 @@ List the messages in qmail's queue, and remove some.
       --live        while qmail-send runs: mark every recipient as done
       --older-than AGE
                     remove messages older than AGE (90m, 12h, 3d, 2w); with -l,
-                    -L, -R, -N: list only those
+                    -L, -R, -s, -N: list or count only those
       --recipient ADDR
                     remove messages with the envelope recipient ADDR; with -l,
-                    -L, -R, -N: list only those
+                    -L, -R, -s, -N: list or count only those
       --save DIR    first write each message to DIR: NUMBER.eml, NUMBER.json
       --version     print the version
 
@@ -183,7 +183,7 @@ func (h *handling) parse(env *Env, argv []string, opt *queueOptions) (saveSet bo
 			return nil
 		}
 		letter := strings.TrimPrefix(o.ShortName(), "-")
-		lists = lists || strings.Contains("lLR", letter)
+		lists = lists || strings.Contains("lLRs", letter)
 		argument := ""
 		if v := values[letter]; v != nil {
 			argument, *v = *v, ""

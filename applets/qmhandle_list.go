@@ -53,10 +53,8 @@ func (h *handling) list(kind listKind) error {
 		Header: !h.numbersOnly,
 		Failed: h.failPath,
 		Work: func(m *queue.Message) {
-			for _, c := range h.narrow {
-				if !c.envelope(m) {
-					return
-				}
+			if !h.narrowed(m) {
+				return
 			}
 			shown.Store(m.Number, h.show1(m))
 		},
@@ -73,8 +71,21 @@ func (h *handling) list(kind listKind) error {
 	if err != nil || h.isStopped() || h.numbersOnly || h.json {
 		return err
 	}
+	if len(h.narrow) > 0 {
+		return h.statistics()
+	}
 	h.sayStatistics(counts)
 	return nil
+}
+
+// narrowed tells whether a list that is narrowed still has the message.
+func (h *handling) narrowed(m *queue.Message) bool {
+	for _, c := range h.narrow {
+		if !c.envelope(m) {
+			return false
+		}
+	}
+	return true
 }
 
 // show1 returns what a list has for a message.
@@ -160,13 +171,32 @@ func (s *statistics) add(f queue.Found) {
 	count(&s.Preprocess, f.Has(queue.Todo))
 }
 
+// count counts all messages, for which names are enough, or those that lists are
+// narrowed to.
+func (h *handling) count() (counts statistics, err error) {
+	if len(h.narrow) == 0 {
+		err = h.q.Scan(func(f queue.Found) bool {
+			counts.add(f)
+			return !h.isStopped()
+		}, h.failPath)
+		return counts, err
+	}
+	err = h.q.List(queue.Listing{
+		Failed: h.failPath,
+		Each: func(m *queue.Message) bool {
+			h.problems(m)
+			if h.narrowed(m) {
+				counts.add(m.Found)
+			}
+			return !h.isStopped()
+		},
+	})
+	return counts, err
+}
+
 // statistics is -s.
 func (h *handling) statistics() error {
-	var counts statistics
-	err := h.q.Scan(func(f queue.Found) bool {
-		counts.add(f)
-		return !h.isStopped()
-	}, h.failPath)
+	counts, err := h.count()
 	if err != nil || h.isStopped() {
 		return err
 	}

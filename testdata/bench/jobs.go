@@ -126,10 +126,10 @@ func (s setting) maildirJobs() []job {
 	find := finders(7, all)[0]
 
 	users, messages := s.size(20, 5), s.size(1000, 100)
-	many := tree{users: users, messages: messages, size: 2048, old: 45, oldDays: 100, hollow: true}.make
+	many := tree{users: users, messages: messages, size: 2048, old: 45, oldDays: 100}.make
 	manyName := fmt.Sprintf("%d users x %d messages, 45 %% old", users, messages)
 	inOne := s.size(100000, 1000)
-	big := tree{users: 1, messages: inOne, size: 2048, old: 1, oldDays: 100, hollow: true}.make
+	big := tree{users: 1, messages: inOne, size: 2048, old: 1, oldDays: 100}.make
 	bigName := fmt.Sprintf("one Maildir, %d messages, 1 %% old", inOne)
 	nothing := s.size(1000000, 2000)
 
@@ -137,7 +137,7 @@ func (s setting) maildirJobs() []job {
 	oneFloors := []program{s.floor(workers, false, 7, box), s.floor(1, false, 7, box)}
 	return []job{
 		{
-			name: manyName, make: many, files: true, deletes: true, slow: 2,
+			name: manyName, make: many, files: true, read: true, deletes: true, slow: 2,
 			programs: slices.Concat([]program{each}, finders(7, all), []program{page, s.expunge(7)}, floors),
 		},
 		{
@@ -145,7 +145,7 @@ func (s setting) maildirJobs() []job {
 			programs: slices.Concat([]program{each, find}, floors),
 		},
 		{
-			name: bigName, make: big, files: true, deletes: true,
+			name: bigName, make: big, files: true, read: true, deletes: true,
 			programs: slices.Concat([]program{one}, finders(7, box), oneFloors),
 		},
 		{
@@ -167,7 +167,7 @@ func (s setting) virtualJobs() []job {
 	const all = `"$1"/home/u*/Maildir`
 	users := s.size(1000, 50)
 	return []job{{
-		name: fmt.Sprintf("%d users x 50 messages, 1/21 old", users), make: virtual(users), files: true, deletes: true, slow: 2,
+		name: fmt.Sprintf("%d users x 50 messages, 1/21 old", users), make: virtual(users), files: true, read: true, deletes: true, slow: 2,
 		programs: slices.Concat([]program{s.virtual()}, finders(21, all), []program{page, s.floor(workers, false, 21, all), s.floor(1, false, 21, all)}),
 	}}
 }
@@ -176,6 +176,10 @@ func (s setting) virtual() program {
 	return program{name: "kowaza", line: `KOWAZA_CONF="$1"/conf ` + s.kowaza + ` rmmail_virtual`}
 }
 
+// written is how many messages are written in full. Beyond that a copy of them
+// all for each run would take too long, and only their blocks are reserved.
+const written = 100000
+
 // growthJobs show whether the time grows with the work and not faster.
 func (s setting) growthJobs() []job {
 	var jobs []job
@@ -183,7 +187,7 @@ func (s setting) growthJobs() []job {
 		jobs = append(jobs, job{
 			name: fmt.Sprintf("growth: one Maildir of %d messages, 5 %% old", n), files: true, deletes: true, slow: 3,
 			growth: growth{"messages in one Maildir", n},
-			make:   tree{users: 1, messages: n, size: 2048, old: 5, oldDays: 100, hollow: true}.make,
+			make:   tree{users: 1, messages: n, size: 2048, old: 5, oldDays: 100, hollow: n > written}.make,
 			programs: []program{
 				slow(program{name: "kowaza", line: s.kowaza + ` rmoldmail 7 "$1"/u0`}),
 				slow(finders(7, `"$1"/u0/Maildir`)[0]),
@@ -205,7 +209,7 @@ func (s setting) growthJobs() []job {
 func virtual(users int) func(dir string) error {
 	return func(dir string) error {
 		home := filepath.Join(dir, "home")
-		if err := (tree{users: users, messages: 50, size: 2048, old: 5, oldDays: 100, hollow: true}).make(home); err != nil {
+		if err := (tree{users: users, messages: 50, size: 2048, old: 5, oldDays: 100, hollow: users*50 > written}).make(home); err != nil {
 			return err
 		}
 		var assign strings.Builder
