@@ -67,7 +67,7 @@ func runRmoldmail(env *Env, argv []string) error {
 	if err != nil {
 		return err
 	}
-	r := env.newCleaningRun(opt, c.verbose)
+	r := env.newCleaningRun(opt, c.verbose, true)
 	feed := make(chan *maildir.Target, 1)
 	feed <- &maildir.Target{Path: maildir.Home(home)}
 	close(feed)

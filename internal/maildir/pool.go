@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"errors"
 	"io/fs"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -36,6 +37,10 @@ type Options struct {
 	Old func(path string)
 	// Failed is told each thing that could not be done; t went on where it could.
 	Failed func(t *Target, path string, err error)
+	// Folder is told, before Done, what was done in each folder that has messages,
+	// in the order of their names; "INBOX" is the Maildir itself. May be nil: then
+	// nothing is counted by folder.
+	Folder func(t *Target, name string, s Stats)
 	// Done is told the end of each Target and what was done there.
 	Done func(t *Target, s Stats)
 }
@@ -287,8 +292,18 @@ type tree struct {
 
 	// Guarded by Pool.mu.
 	stats      Stats
+	folders    map[string]Stats // where Options.Folder is told
 	quotaBytes int64
 	quotaCount int64
+}
+
+func (tr *tree) addFolder(name string, s Stats) {
+	if tr.folders == nil {
+		tr.folders = make(map[string]Stats)
+	}
+	sum := tr.folders[name]
+	sum.Add(s)
+	tr.folders[name] = sum
 }
 
 // What a directory holds.
@@ -331,6 +346,16 @@ func (n *node) below() []string {
 	}
 	slices.Reverse(names)
 	return names
+}
+
+// folderName returns the name of the folder whose messages n holds, as a mail
+// client shows it.
+func (n *node) folderName() string {
+	if n.holds != other {
+		n = n.parent
+	}
+	names := folderNames(n.below())
+	return names[len(names)-1]
 }
 
 // path returns the name of the directory for messages.
@@ -551,7 +576,17 @@ func (w *worker) release(n *node) {
 	w.p.mu.Lock()
 	w.p.close(root)
 	w.p.mu.Unlock()
+	w.tellFolders(tr)
 	w.done(tr.t, tr.stats)
+}
+
+// tellFolders tells what was done in each folder.
+func (w *worker) tellFolders(tr *tree) {
+	w.p.tell.Lock()
+	defer w.p.tell.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(tr.folders)) {
+		w.p.opt.Folder(tr.t, name, tr.folders[name])
+	}
 }
 
 func (w *worker) done(t *Target, s Stats) {
@@ -686,6 +721,9 @@ func (p *Pool) add(n *node, s, quota Stats, subdirs []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n.tree.stats.Add(s)
+	if p.opt.Folder != nil && s.Messages > 0 {
+		n.tree.addFolder(n.folderName(), s)
+	}
 	n.tree.quotaBytes += quota.Bytes
 	n.tree.quotaCount += quota.Removed
 	if len(subdirs) == 0 {
