@@ -96,8 +96,7 @@ type step struct {
 	last     bool // after qmail-send has been started again
 }
 
-// letters are the options of the script: which take an argument, and what else
-// must be known of them.
+// The options of the script: those without an argument and those with one.
 const (
 	plainLetters    = "alLRscNDV"
 	argumentLetters = "mdfFShHbBxXt"
@@ -170,7 +169,7 @@ func (h *handling) parse(env *Env, argv []string, opt *queueOptions) (saveSet bo
 	var long []criterion
 	lists := false
 	_, err = env.parse(set, argv, 0, 0, 0, func(o getopt.Option) error {
-		switch name := o.LongName(); name {
+		switch o.LongName() {
 		case "older-than":
 			c, err := olderThan(age, now)
 			long = append(long, c)
@@ -448,11 +447,8 @@ func (h *handling) atLast() {
 }
 
 func (h *handling) runs() bool {
-	lock, err := h.q.Lock(0, nil)
-	if err == nil {
-		lock.Unlock()
-	}
-	return errors.Is(err, queue.ErrRunning)
+	runs, err := sendRuns(h.q)
+	return err == nil && runs
 }
 
 // say prints what the script says.
@@ -466,8 +462,9 @@ func (h *handling) say(format string, a ...any) {
 const shellBytes = "|&;<>()$`\\\"'*?[]#~=%!{}\n"
 
 // command runs one of the settings' commands, by the shell only where it needs
-// one, and calls begun when it is under way. It is in a process group of its own: what a terminal sends to end
-// qmHandle must not end what stops or starts qmail.
+// one, and calls begun when it is under way. It is in a process group of its
+// own: what a terminal sends to end qmHandle must not end what stops or starts
+// qmail.
 func (h *handling) command(key, line string, begun func()) error {
 	var argv []string
 	if strings.ContainsAny(line, shellBytes) {

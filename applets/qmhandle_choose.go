@@ -330,7 +330,7 @@ func (h *handling) remove(criteria []criterion) error {
 	var verdicts sync.Map
 	err := h.q.List(queue.Listing{
 		Keep: func(f queue.Found) bool {
-			return numbers[f.Number] || !onlyNumbers && committed(f)
+			return numbers[f.Number] || !onlyNumbers && f.State().Committed()
 		},
 		Header: h.saver != nil, // the subject is saved
 		Failed: h.failPath,
@@ -342,7 +342,7 @@ func (h *handling) remove(criteria []criterion) error {
 			chosen := false
 			for i, yes := range v.([]bool) {
 				// A half received message, or pieces of one, only by its number.
-				yes = yes && (committed(m.Found) || criteria[i].byNumber)
+				yes = yes && (m.State().Committed() || criteria[i].byNumber)
 				met[i] = met[i] || yes
 				chosen = chosen || yes
 			}
@@ -380,10 +380,6 @@ func (h *handling) remove(criteria []criterion) error {
 	}
 	return nil
 }
-
-// committed tells whether the message is in the queue for good: half received
-// ones and orphans are none that any list shows.
-func committed(f queue.Found) bool { return f.State() == queue.S4 || f.State() == queue.S5 }
 
 // problems reports what could not be read of a message.
 func (h *handling) problems(m *queue.Message) {

@@ -189,19 +189,6 @@ func (c *cleanup) clean(wait time.Duration, stop <-chan struct{}) error {
 	})
 }
 
-// mustRun makes sure that somebody will look at what is marked.
-func mustRun(q *queue.Queue) error {
-	lock, err := q.Lock(0, nil)
-	switch {
-	case errors.Is(err, queue.ErrRunning):
-		return nil
-	case err != nil:
-		return err
-	}
-	lock.Unlock()
-	return errors.New("qmail-send is not running: --live has nobody to remove the messages")
-}
-
 func (c *cleanup) one(m *queue.Message) {
 	if !c.remove(m) {
 		return

@@ -135,6 +135,27 @@ func (r *removal) finish() error {
 	return nil
 }
 
+// sendRuns tells whether somebody holds the lock that qmail-send holds.
+func sendRuns(q *queue.Queue) (bool, error) {
+	lock, err := q.Lock(0, nil)
+	if errors.Is(err, queue.ErrRunning) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.Unlock()
+}
+
+// mustRun makes sure that somebody will look at what is marked.
+func mustRun(q *queue.Queue) error {
+	runs, err := sendRuns(q)
+	if err == nil && !runs {
+		err = errors.New("qmail-send is not running: --live has nobody to remove the messages")
+	}
+	return err
+}
+
 // alarm makes every message due at once.
 func alarm(q *queue.Queue) error {
 	d, err := q.Daemon()

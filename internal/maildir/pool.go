@@ -576,22 +576,15 @@ func (w *worker) release(n *node) {
 	w.p.mu.Lock()
 	w.p.close(root)
 	w.p.mu.Unlock()
-	w.tellFolders(tr)
-	w.done(tr.t, tr.stats)
+	w.done(tr.t, tr.stats, tr.folders)
 }
 
-// tellFolders tells what was done in each folder.
-func (w *worker) tellFolders(tr *tree) {
+func (w *worker) done(t *Target, s Stats, folders map[string]Stats) {
 	w.p.tell.Lock()
 	defer w.p.tell.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(tr.folders)) {
-		w.p.opt.Folder(tr.t, name, tr.folders[name])
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		w.p.opt.Folder(t, name, folders[name])
 	}
-}
-
-func (w *worker) done(t *Target, s Stats) {
-	w.p.tell.Lock()
-	defer w.p.tell.Unlock()
 	w.p.opt.Done(t, s)
 }
 
@@ -613,7 +606,7 @@ func (w *worker) begin(t *Target) {
 			shown, err = pe.Path, pe.Err
 		}
 		w.p.failed(t, shown, err)
-		w.done(t, Stats{})
+		w.done(t, Stats{}, nil)
 		return
 	}
 	w.read(n)
@@ -662,24 +655,20 @@ func (w *worker) enter(t *Target) (*node, error) {
 // many Maildirs, those of the owner at hand mostly do: that spares the change
 // there and back, ten system calls, for each.
 func (w *worker) locate(path string) (location, error) {
+	var loc location
+	var err error = fs.ErrPermission
 	if w.same && w.id.at(w.owner) {
-		loc, err := w.way.locate(path)
-		if !errors.Is(err, fs.ErrPermission) {
-			w.note(loc, err)
-			return loc, err
+		loc, err = w.way.locate(path)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		if err := w.id.own(); err != nil {
+			return location{}, err
 		}
+		loc, err = w.way.locate(path)
 	}
-	if err := w.id.own(); err != nil {
-		return location{}, err
-	}
-	loc, err := w.way.locate(path)
-	w.note(loc, err)
-	return loc, err
-}
-
-func (w *worker) note(loc location, err error) {
 	w.same = err == nil && loc.uid == w.owner
 	w.owner = loc.uid
+	return loc, err
 }
 
 // read reads a directory on and works on what it gets. Where there is probably
@@ -718,11 +707,15 @@ func (w *worker) read(n *node) {
 // n that may be due: a directory can be closed only after it was read to its
 // end.
 func (p *Pool) add(n *node, s, quota Stats, subdirs []byte) {
+	folder := ""
+	if p.opt.Folder != nil && s.Messages > 0 {
+		folder = n.folderName()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n.tree.stats.Add(s)
-	if p.opt.Folder != nil && s.Messages > 0 {
-		n.tree.addFolder(n.folderName(), s)
+	if folder != "" {
+		n.tree.addFolder(folder, s)
 	}
 	n.tree.quotaBytes += quota.Bytes
 	n.tree.quotaCount += quota.Removed

@@ -249,7 +249,7 @@ func (r *reader) open(s *subDirs, p Place, state State) (int, error) {
 		if err == nil {
 			closeFD(fd)
 		}
-		if state != S4 && state != S5 {
+		if !state.Committed() {
 			return -1, ErrNotRead
 		}
 		fd, err = openName(dir, &r.name, unix.O_RDONLY|openFile)

@@ -87,6 +87,10 @@ func (s State) String() string {
 	return "S" + strconv.Itoa(int(s))
 }
 
+// Committed tells whether the message is in the queue for good: neither half
+// received, nor pieces of none.
+func (s State) Committed() bool { return s == S4 || s == S5 }
+
 // State tells the state from the places. Where todo is, qmail-send begins
 // anew, whatever else is there. Where info and intd are and todo is not,
 // info is left from an earlier message.

@@ -129,7 +129,7 @@ func (q *Queue) merge(s *subDirs, lists [][]uint64, each func(Found) bool, faile
 				f.places |= 1 << q.places[i].Place
 			}
 		}
-		if state := f.State(); state != S4 && state != S5 {
+		if !f.State().Committed() {
 			again, err := q.find(s, f.Number)
 			if err == ErrNotFound {
 				continue

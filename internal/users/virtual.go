@@ -38,7 +38,7 @@ type VirtualList struct {
 	// bytes a user are all that is kept of them.
 	locals, homes map[[16]byte]bool
 	batch         []candidate
-	flushed       bool // one batch at least
+	full          int // users that make a batch
 	stopped       bool
 }
 
@@ -75,7 +75,7 @@ func (l VirtualList) Each(user func(Virtual) bool, fail func(error)) error {
 		return err
 	}
 	defer f.Close()
-	l.user, l.fail = user, fail
+	l.user, l.fail, l.full = user, fail, firstBatch
 	l.locals, l.homes = make(map[[16]byte]bool), make(map[[16]byte]bool)
 	r := NewAssignReader(f, l.Assign)
 	for !l.stopped {
@@ -219,7 +219,7 @@ func (l *VirtualList) add(c candidate) {
 		return
 	}
 	l.batch = append(l.batch, c)
-	if len(l.batch) == batchSize || !l.flushed && len(l.batch) == firstBatch {
+	if len(l.batch) == l.full {
 		l.flush()
 	}
 }
@@ -246,7 +246,7 @@ func (l *VirtualList) flush() {
 			l.stopped = !l.user(c.Virtual)
 		}
 	}
-	l.batch, l.flushed = l.batch[:0], true
+	l.batch, l.full = l.batch[:0], batchSize
 }
 
 // isLoginHome tells whether the candidate's directory is the home of the login
