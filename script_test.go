@@ -332,29 +332,65 @@ func check(t *testing.T, err error) {
 
 // TestSecondSignal proves that a run whose output nobody takes can still be
 // ended: the first signal cannot be obeyed there, one that comes later kills.
+// It is stuck while it works, or when it has done all and prints the rest.
 func TestSecondSignal(t *testing.T) {
 	if ours, _ := condition("kowaza"); !ours {
 		t.Skip("SKIP only kowaza catches signals")
 	}
-	home, _ := manyOld(t, 20000)
-	cmd := exec.Command("rmoldmail", "-n", "10", home)
-	out, err := cmd.StdoutPipe()
+	for name, messages := range map[string]int{"at work": 20000, "at the end": 10} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			home, _ := manyOld(t, messages)
+			out := fullPipe(t)
+			cmd := exec.Command("rmoldmail", "-n", "10", home)
+			cmd.Stdout = out
+			check(t, cmd.Start())
+			untilAsleep(t, cmd.Process.Pid)
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			for deadline := time.After(20 * time.Second); ; {
+				cmd.Process.Signal(syscall.SIGTERM) // it may have ended by now
+				select {
+				case err := <-ended:
+					if err == nil || err.Error() != "signal: terminated" {
+						t.Errorf("%v; want signal: terminated", err)
+					}
+					return
+				case <-deadline:
+					cmd.Process.Kill()
+					t.Fatal("it does not end")
+				case <-time.After(600 * time.Millisecond):
+				}
+			}
+		})
+	}
+}
+
+// fullPipe returns the end for writing of a pipe that takes no byte more, and
+// that nobody reads.
+func fullPipe(t *testing.T) *os.File {
+	r, w, err := os.Pipe()
 	check(t, err)
-	check(t, cmd.Start())
-	_, err = out.Read(make([]byte, 1)) // it is at work, and will fill the pipe
-	check(t, err)
-	ended := make(chan error, 1)
-	go func() { _, err := cmd.Process.Wait(); ended <- err }()
-	for deadline := time.After(20 * time.Second); ; {
-		cmd.Process.Signal(syscall.SIGTERM) // it may have ended by now
-		select {
-		case err := <-ended:
-			check(t, err)
-			return
-		case <-deadline:
-			cmd.Process.Kill()
-			t.Fatal("it does not end")
-		case <-time.After(600 * time.Millisecond):
+	t.Cleanup(func() { r.Close(); w.Close() })
+	check(t, w.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+	if _, err := w.Write(make([]byte, 4<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%v; want a full pipe", err)
+	}
+	return w
+}
+
+// untilAsleep waits until a process has a thread that sleeps in a write into a
+// pipe; for two seconds where the kernel does not tell.
+func untilAsleep(t *testing.T, pid int) {
+	for range 200 {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", pid))
+		check(t, err)
+		for _, thread := range threads {
+			// The thread may have ended.
+			if where, _ := os.ReadFile(thread); strings.HasSuffix(string(where), "pipe_write") {
+				return
+			}
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -12,13 +12,18 @@ import (
 	"golang.org/x/term"
 )
 
-// A catcher notes the first signal that asks for an end.
+// A catcher notes the first signal that asks for an end. It lasts until all
+// output has been written: who reads it may never do so.
 type catcher struct {
 	ch   chan os.Signal
 	done chan struct{}
 	wg   sync.WaitGroup
-	sig  *syscall.Signal
 	last func() // before a second signal kills; may be nil
+
+	mu    sync.Mutex
+	sig   *syscall.Signal
+	since time.Time // when sig came
+	over  bool      // nothing is left to be stopped
 }
 
 // notify has signals sent to ch. What was ignored from the start, as nohup does,
@@ -38,22 +43,12 @@ func (env *Env) catch(stop func()) *catcher { return env.catchAll(stop, nil) }
 func (env *Env) catchAll(stop, last func()) *catcher {
 	c := &catcher{ch: make(chan os.Signal, 1), done: make(chan struct{}), last: last}
 	notify(c.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	env.signals = c
 	c.wg.Go(func() {
-		var first time.Time
 		for {
 			select {
 			case sig := <-c.ch:
-				s := sig.(syscall.Signal)
-				switch {
-				case c.sig == nil:
-					c.sig, first = &s, time.Now()
-					stop()
-				case time.Since(first) > secondSignal:
-					if c.last != nil {
-						c.last()
-					}
-					dieBy(s)
-				}
+				c.caught(sig.(syscall.Signal), stop)
 			case <-c.done:
 				return
 			}
@@ -62,17 +57,43 @@ func (env *Env) catchAll(stop, last func()) *catcher {
 	return c
 }
 
+func (c *catcher) caught(sig syscall.Signal, stop func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.sig == nil:
+		c.sig, c.since = &sig, time.Now()
+		if !c.over {
+			stop()
+		}
+	case time.Since(c.since) > secondSignal:
+		if c.last != nil && !c.over {
+			c.last()
+		}
+		dieBy(sig)
+	}
+}
+
 // secondSignal is how long a signal has to end a run in order. One that comes
 // later is meant: what is at hand may be a write that nobody will ever read.
 // One that comes sooner may be the same again: timeout(1) sends two.
 const secondSignal = time.Second
 
-// stop ends the catching and returns the signal that came, if any. Those that
-// come later find nothing left to be undone, but still wait for Main.
+// stop says that nothing is left to be stopped and returns the signal that came,
+// if any. One that comes now may still end what waits to be printed: the second
+// kills.
 func (c *catcher) stop() *syscall.Signal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	return c.sig
+}
+
+// end ends the catching, after the last byte of output.
+func (c *catcher) end() {
+	signal.Stop(c.ch)
 	close(c.done)
 	c.wg.Wait()
-	return c.sig
 }
 
 // A progress is a line on a terminal that tells how far a long run is.
