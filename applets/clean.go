@@ -117,7 +117,7 @@ func (r *cleaningRun) run(feed <-chan *maildir.Target) error {
 		messages, removed := r.pool.Progress()
 		return fmt.Sprintf("%d messages, %d %s", messages, removed, gone(r.opt.DryRun))
 	})
-	r.pool.Run(feed)
+	err := r.pool.Run(feed)
 	progress.stop()
 	if sig := signals.stop(); sig != nil {
 		_, removed := r.pool.Progress()
@@ -129,10 +129,10 @@ func (r *cleaningRun) run(feed <-chan *maildir.Target) error {
 			env.Warn("%s: nobody has such a folder", f.Name)
 		}
 	}
-	if r.failed {
-		return ErrReported
+	if r.failed && err == nil {
+		err = ErrReported
 	}
-	return nil
+	return err
 }
 
 func gone(dryRun bool) string {

@@ -59,12 +59,12 @@ func (id *identity) become(uid, gid uint32) error {
 }
 
 func (id *identity) set(uid, gid uint32, groups []int, taken bool) error {
-	// Until all is done it is nobody's: a failure half way must not be taken for
-	// what was before.
-	id.taken, id.uid, id.gid = true, ^uint32(0), ^uint32(0)
 	if err := unix.Setgroups(groups); err != nil {
 		return fmt.Errorf("%w: setgroups: %w", errIdentity, err)
 	}
+	// Until all is done it is nobody's: a failure half way must not be taken for
+	// what was before.
+	id.taken, id.uid, id.gid = true, ^uint32(0), ^uint32(0)
 	// These two report no failure. Asked for -1, which is nobody, they change
 	// nothing and tell what holds.
 	unix.SetfsgidRetGid(int(gid))

@@ -95,7 +95,7 @@ type Pool struct {
 	busy   int            // workers that may still add to stack
 	idlers int            // workers that wait for more
 	hired  int            // workers that were started
-	procs  int            // GOMAXPROCS as it was, if it was changed
+	last   time.Time      // when the last one was
 	open   int            // directories held open
 	idle   *list.List     // of these, *node without a pin, the longest idle first
 }
@@ -158,28 +158,39 @@ func (p *Pool) Progress() (messages, removed int64) { return p.seen.Load(), p.go
 
 // Run cleans the Maildirs that come through feed until it is closed. It takes
 // one only when a worker has nothing else to do. After Stop it takes no more.
-func (p *Pool) Run(feed <-chan *Target) {
+//
+// The first worker is the caller, for a small Maildir needs no second thread. An
+// error says that the caller's thread could not be given back the identity of
+// the process; the caller is locked to that thread then.
+func (p *Pool) Run(feed <-chan *Target) error {
 	p.feed = feed
-	p.mu.Lock()
-	p.hire()
-	p.mu.Unlock()
+	p.hired, p.busy, p.last = 1, 1, time.Now()
+	runtime.LockOSThread()
+	w := newWorker(p)
+	w.run()
 	p.workers.Wait()
-	if p.procs > 0 {
-		runtime.GOMAXPROCS(p.procs)
+	if w.idErr == nil {
+		if err := w.id.own(); err != nil {
+			return err
+		}
 	}
+	runtime.UnlockOSThread()
+	return nil
 }
+
+// enoughProcs bounds GOMAXPROCS. A worker waits in the kernel most of the time,
+// and until the runtime notices, no other has its P. With 2, 4, 8 and 16 of them
+// 16 workers took 480, 336, 310 and 312 ms for 20 Maildirs of 1000 messages, one
+// after the other, on two cores. Each has its own caches to fill.
+const enoughProcs = 8
 
 // hire starts a worker. Its caller has p.mu.
 func (p *Pool) hire() {
 	p.hired++
 	p.busy++
-	// Every worker is in a system call most of the time. With a P for each, it
-	// need not wait for the scheduler to notice.
-	if p.hired > runtime.GOMAXPROCS(0) {
-		procs := runtime.GOMAXPROCS(p.opt.Jobs)
-		if p.procs == 0 {
-			p.procs = procs
-		}
+	p.last = time.Now()
+	if procs := min(p.opt.Jobs, enoughProcs); p.hired > runtime.GOMAXPROCS(0) && runtime.GOMAXPROCS(0) < procs {
+		runtime.GOMAXPROCS(procs)
 	}
 	p.workers.Go(func() {
 		// The thread has somebody's identity in the end: it is never unlocked, so
@@ -248,9 +259,14 @@ func (p *Pool) ask() (t *Target, ok bool) {
 	return t, ok
 }
 
+// hirePause is how long a run must have lasted, or the last worker have been
+// there, before it gets one more. A thread costs 0.1 ms: an empty Maildir took
+// 2.6 ms when its cur, new and tmp had a thread each, and takes 2.0 ms with one.
+// Where directories have to be read from a disk, they are not ready by then.
+const hirePause = 50 * time.Microsecond
+
 // await lets a worker wait until there is something to do; call wakes one, or
-// starts one more: a Maildir of 50 messages does not need all, and a thread
-// costs 0.1 ms. Their callers have p.mu.
+// starts one more. Their callers have p.mu.
 func (p *Pool) await() {
 	p.idlers++
 	p.more.Wait()
@@ -261,7 +277,7 @@ func (p *Pool) call() {
 	switch {
 	case p.idlers > 0:
 		p.more.Signal()
-	case p.hired < p.opt.Jobs && !p.stop.Load():
+	case p.hired < p.opt.Jobs && !p.stop.Load() && time.Since(p.last) > hirePause:
 		p.hire()
 	}
 }
@@ -325,6 +341,8 @@ type node struct {
 	dev, ino uint64 // noted when it is closed before its time
 	holds    content
 	trash    bool // in .Trash, whose size no quota counts
+	reads    int  // so far; only one is under way or due
+	batch    int  // bytes that the last one asked for
 
 	folder     sync.Once
 	isFolder   bool  // has cur, new and tmp
@@ -514,11 +532,17 @@ type worker struct {
 
 // batchSize is how much of a directory is read at once, in bytes: 4 kB are some
 // 50 names. Batches of 32 kB took 1.7 times as long where a Maildir has 1000
-// messages, since few workers got one; where nothing is old, 4 kB take 5 % more.
-const batchSize = 4 << 10
+// messages, since few workers got one. Beyond smallBatches, and again after as
+// many, they double: a Maildir of 100 000 with hardly anything old took 163 ms with
+// small ones alone, for each wakes a thread, and takes 145.
+const (
+	batchSize    = 4 << 10
+	smallBatches = 32
+	maxBatchSize = 32 << 10
+)
 
 func newWorker(p *Pool) *worker {
-	w := &worker{p: p, buf: make([]byte, batchSize)}
+	w := &worker{p: p, buf: make([]byte, maxBatchSize)}
 	w.id, w.idErr = newIdentity()
 	return w
 }
@@ -675,7 +699,11 @@ func (w *worker) locate(path string) (location, error) {
 // more it lets another worker read that.
 func (w *worker) read(n *node) {
 	for {
-		size, err := sys.Getdents(n.fd, w.buf)
+		if n.reads++; n.batch == 0 || n.reads%smallBatches == 0 {
+			n.batch = min(max(batchSize, 2*n.batch), maxBatchSize)
+		}
+		buf := w.buf[:n.batch]
+		size, err := sys.Getdents(n.fd, buf)
 		if err != nil && !vanished(err) {
 			w.fail(n, "", err)
 		}
@@ -684,7 +712,7 @@ func (w *worker) read(n *node) {
 			return
 		}
 		// The kernel stops where the next name does not fit.
-		full := size > len(w.buf)-sys.DirentMax
+		full := size > len(buf)-sys.DirentMax
 		if full {
 			w.p.mu.Lock()
 			n.refs++
@@ -694,7 +722,7 @@ func (w *worker) read(n *node) {
 			w.p.mu.Unlock()
 		}
 		w.subdirs = w.subdirs[:0]
-		s, quota := w.batch(n, w.buf[:size])
+		s, quota := w.batch(n, buf[:size])
 		w.p.add(n, s, quota, w.subdirs)
 		if full {
 			w.p.unpin(n)

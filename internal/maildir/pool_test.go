@@ -82,7 +82,9 @@ func runPool(t *testing.T, opt Options, paths ...string) (*result, *Pool) {
 			feed <- &Target{Path: path}
 		}
 	}()
-	p.Run(feed)
+	if err := p.Run(feed); err != nil {
+		t.Error(err)
+	}
 	return r, p
 }
 

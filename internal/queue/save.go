@@ -1,8 +1,8 @@
 package queue
 
 import (
-	"crypto/rand"
 	"errors"
+	"math/rand/v2"
 	"path/filepath"
 	"strconv"
 
@@ -102,7 +102,7 @@ type saved struct {
 }
 
 func (s *Saver) create(name string) (*saved, error) {
-	f := &saved{name: name, temporary: "." + name + "." + rand.Text()}
+	f := &saved{name: name, temporary: "." + name + "." + strconv.FormatUint(rand.Uint64(), 36)}
 	var err error
 	f.fd, err = sys.OpenatMode(s.fd, f.temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|openFile, 0o600)
 	if err != nil {

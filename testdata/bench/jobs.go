@@ -166,10 +166,24 @@ func (s setting) virtualJobs() []job {
 	page := slow(program{name: "page's scripts", line: `VMDIR="$1"/home QMAIL="$1"/qmail ` + s.originals + `/rmmail_virtual`})
 	const all = `"$1"/home/u*/Maildir`
 	users := s.size(1000, 50)
-	return []job{{
-		name: fmt.Sprintf("%d users x 50 messages, 1/21 old", users), make: virtual(users), files: true, read: true, deletes: true, slow: 2,
-		programs: slices.Concat([]program{s.virtual()}, finders(21, all), []program{page, s.floor(workers, false, 21, all), s.floor(1, false, 21, all)}),
-	}}
+	floors := []program{s.floor(workers, false, 21, all), s.floor(1, false, 21, all)}
+	twenty := tree{users: s.size(20, 5), messages: s.size(1000, 100), size: 2048, old: 45, oldDays: 100}
+	one := fmt.Sprintf("one process, %d users x %d messages, 45 %% old", twenty.users, twenty.messages)
+	inOne := slices.Concat([]program{s.virtual()}, finders(21, all)[:1], floors)
+	return []job{
+		{
+			name: one, files: true, read: true, deletes: true,
+			make: virtual(twenty), programs: inOne,
+		},
+		{
+			name: one + ", cold", files: true, deletes: true, cold: true,
+			make: virtual(twenty), programs: inOne,
+		},
+		{
+			name: fmt.Sprintf("%d users x 50 messages, 1/21 old", users), make: small(users), files: true, read: true, deletes: true, slow: 2,
+			programs: slices.Concat([]program{s.virtual()}, finders(21, all), []program{page}, floors),
+		},
+	}
 }
 
 func (s setting) virtual() program {
@@ -198,22 +212,27 @@ func (s setting) growthJobs() []job {
 		jobs = append(jobs, job{
 			name: fmt.Sprintf("growth: %d users x 50 messages, 1/21 old", n), files: true, deletes: true, slow: 3,
 			growth:   growth{"users with 50 messages each", n},
-			make:     virtual(n),
+			make:     small(n),
 			programs: []program{slow(s.virtual()), slow(finders(21, `"$1"/home/u*/Maildir`)[0])},
 		})
 	}
 	return jobs
 }
 
+// small makes virtual users with 50 messages each.
+func small(users int) func(dir string) error {
+	return virtual(tree{users: users, messages: 50, size: 2048, old: 5, oldDays: 100, hollow: users*50 > written})
+}
+
 // virtual makes the Maildirs of virtual users and all that says who they are.
-func virtual(users int) func(dir string) error {
+func virtual(t tree) func(dir string) error {
 	return func(dir string) error {
 		home := filepath.Join(dir, "home")
-		if err := (tree{users: users, messages: 50, size: 2048, old: 5, oldDays: 100, hollow: users*50 > written}).make(home); err != nil {
+		if err := t.make(home); err != nil {
 			return err
 		}
 		var assign strings.Builder
-		for u := range users {
+		for u := range t.users {
 			fmt.Fprintf(&assign, "=u%d:nobody:%d:%d:%s/u%d:::\n", u, nobody, nobody, home, u)
 		}
 		assign.WriteString(".\n")
