@@ -182,6 +182,10 @@ func (env *Env) finish(out *output, err error) int {
 
 // dieBy ends the process by sig. It returns only where sig cannot kill.
 func dieBy(sig syscall.Signal) {
+	if sig == syscall.SIGQUIT {
+		// Its default in a Go program is a dump, in which a password could be.
+		os.Exit(128 + int(sig))
+	}
 	signal.Reset(sig)
 	if syscall.Kill(syscall.Getpid(), sig) == nil {
 		time.Sleep(time.Second) // the signal is on its way

@@ -133,10 +133,6 @@ func (s *silence) obey(signals chan os.Signal, done chan struct{}) {
 			s.end(false)
 			stopProcess()
 			s.begin()
-		case syscall.SIGQUIT:
-			// Its default is a dump, in which the password could be.
-			s.end(true)
-			os.Exit(128 + int(syscall.SIGQUIT))
 		default:
 			s.end(true)
 			dieBy(sig.(syscall.Signal))
