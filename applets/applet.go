@@ -49,8 +49,6 @@ type Env struct {
 	talk   sync.Mutex
 	said   map[string]int // like messages about one place, see WarnLike
 	onLine bool           // a progress line stands where the next message goes
-
-	signals *catcher // of a run that must not end in the middle; may be nil
 }
 
 // System is the Env of the real world.
@@ -170,9 +168,6 @@ func (env *Env) finish(out *output, err error) int {
 		if killed == 0 {
 			status = fail
 		}
-	}
-	if env.signals != nil {
-		env.signals.end()
 	}
 	if killed != 0 {
 		dieBy(syscall.Signal(killed))

@@ -74,7 +74,7 @@ type cleaningRun struct {
 	done     func(t *maildir.Target, s maildir.Stats)
 }
 
-func (env *Env) newCleaningRun(opt maildir.Options, verbose, byFolder bool) *cleaningRun {
+func (env *Env) newCleaningRun(opt maildir.Options, verbose bool) *cleaningRun {
 	r := &cleaningRun{env: env, opt: opt, verbose: verbose}
 	r.place = func(t *maildir.Target) string { return t.Path }
 	r.opt.Failed = func(t *maildir.Target, path string, err error) {
@@ -91,11 +91,6 @@ func (env *Env) newCleaningRun(opt maildir.Options, verbose, byFolder bool) *cle
 		}
 		if r.done != nil {
 			r.done(t, s)
-		}
-	}
-	if verbose && opt.DryRun && byFolder {
-		r.opt.Folder = func(t *maildir.Target, name string, s maildir.Stats) {
-			env.Warn("%s: %s: %s", t.Path, name, summary(s, true))
 		}
 	}
 	if opt.DryRun {

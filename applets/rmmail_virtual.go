@@ -92,7 +92,7 @@ const notEntered = "virtual users"
 
 // cleanVirtual cleans the Maildirs of this host's share of the users.
 func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, list users.VirtualList) error {
-	r := env.newCleaningRun(opt, verbose, false)
+	r := env.newCleaningRun(opt, verbose)
 	v := &virtualRun{env: env, list: list, share: share,
 		targets: make(chan *maildir.Target, 256), end: make(chan struct{}), places: make(map[string]bool)}
 	var total maildir.Stats

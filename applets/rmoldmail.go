@@ -67,7 +67,12 @@ func runRmoldmail(env *Env, argv []string) error {
 	if err != nil {
 		return err
 	}
-	r := env.newCleaningRun(opt, c.verbose, true)
+	if c.verbose && opt.DryRun {
+		opt.Folder = func(t *maildir.Target, name string, s maildir.Stats) {
+			env.Warn("%s: %s: %s", t.Path, name, summary(s, true))
+		}
+	}
+	r := env.newCleaningRun(opt, c.verbose)
 	feed := make(chan *maildir.Target, 1)
 	feed <- &maildir.Target{Path: maildir.Home(home)}
 	close(feed)

@@ -68,7 +68,8 @@ type silence struct {
 func askTerminal(tty *os.File, prompt string) (string, error) {
 	s := &silence{fd: int(tty.Fd()), prompt: prompt, tty: tty}
 	signals := make(chan os.Signal, 1)
-	notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP)
+	notify(signals, endSignals...)
+	notify(signals, syscall.SIGTSTP)
 	defer signal.Stop(signals)
 	done := make(chan struct{})
 	defer close(done)

@@ -12,11 +12,13 @@ import (
 	"golang.org/x/term"
 )
 
-// A catcher notes the first signal that asks for an end. It lasts until all
-// output has been written: who reads it may never do so.
+// endSignals are those that ask for an end.
+var endSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+
+// A catcher notes the first signal that asks for an end. It lasts as long as the
+// process, which may yet wait to print its last lines: who reads them may never
+// do so.
 type catcher struct {
-	ch   chan os.Signal
-	done chan struct{}
 	last func() // before a second signal kills; may be nil
 
 	mu    sync.Mutex
@@ -40,17 +42,12 @@ func (env *Env) catch(stop func()) *catcher { return env.catchAll(stop, nil) }
 
 // catchAll is catch for an applet that must not die before last was called.
 func (env *Env) catchAll(stop, last func()) *catcher {
-	c := &catcher{ch: make(chan os.Signal, 1), done: make(chan struct{}), last: last}
-	notify(c.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	env.signals = c
+	c := &catcher{last: last}
+	ch := make(chan os.Signal, 1)
+	notify(ch, endSignals...)
 	go func() {
-		for {
-			select {
-			case sig := <-c.ch:
-				c.caught(sig.(syscall.Signal), stop)
-			case <-c.done:
-				return
-			}
+		for sig := range ch {
+			c.caught(sig.(syscall.Signal), stop)
 		}
 	}()
 	return c
@@ -87,10 +84,6 @@ func (c *catcher) stop() *syscall.Signal {
 	c.over = true
 	return c.sig
 }
-
-// end is for the last byte of output. To have the signals' own ends back takes
-// 0.1 ms, and the process ends now.
-func (c *catcher) end() { close(c.done) }
 
 // A progress is a line on a terminal that tells how far a long run is.
 type progress struct {

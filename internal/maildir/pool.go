@@ -189,8 +189,8 @@ func (p *Pool) hire() {
 	p.hired++
 	p.busy++
 	p.last = time.Now()
-	if procs := min(p.opt.Jobs, enoughProcs); p.hired > runtime.GOMAXPROCS(0) && runtime.GOMAXPROCS(0) < procs {
-		runtime.GOMAXPROCS(procs)
+	if procs := runtime.GOMAXPROCS(0); procs < min(p.hired, enoughProcs) {
+		runtime.GOMAXPROCS(min(p.opt.Jobs, enoughProcs))
 	}
 	p.workers.Go(func() {
 		// The thread has somebody's identity in the end: it is never unlocked, so
@@ -342,7 +342,6 @@ type node struct {
 	holds    content
 	trash    bool // in .Trash, whose size no quota counts
 	reads    int  // so far; only one is under way or due
-	batch    int  // bytes that the last one asked for
 
 	folder     sync.Once
 	isFolder   bool  // has cur, new and tmp
@@ -538,11 +537,11 @@ type worker struct {
 const (
 	batchSize    = 4 << 10
 	smallBatches = 32
-	maxBatchSize = 32 << 10
+	maxDoublings = 3
 )
 
 func newWorker(p *Pool) *worker {
-	w := &worker{p: p, buf: make([]byte, maxBatchSize)}
+	w := &worker{p: p, buf: make([]byte, batchSize<<maxDoublings)}
 	w.id, w.idErr = newIdentity()
 	return w
 }
@@ -699,10 +698,8 @@ func (w *worker) locate(path string) (location, error) {
 // more it lets another worker read that.
 func (w *worker) read(n *node) {
 	for {
-		if n.reads++; n.batch == 0 || n.reads%smallBatches == 0 {
-			n.batch = min(max(batchSize, 2*n.batch), maxBatchSize)
-		}
-		buf := w.buf[:n.batch]
+		n.reads++
+		buf := w.buf[:batchSize<<min(n.reads/smallBatches, maxDoublings)]
 		size, err := sys.Getdents(n.fd, buf)
 		if err != nil && !vanished(err) {
 			w.fail(n, "", err)
