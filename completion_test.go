@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kowaza/applets"
+	"kowaza/internal/cli"
 )
 
 // An option as an applet's help shows it.
@@ -30,7 +31,7 @@ var helpLine = regexp.MustCompile(`(?m)^ {2,6}((?:-\S+, )?-\S+)(?: ([A-Z][A-Z/]*
 func helpOptions(t *testing.T, name string) []helpOption {
 	t.Helper()
 	var out bytes.Buffer
-	env := &applets.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: io.Discard,
+	env := &cli.Env{Stdin: strings.NewReader(""), Stdout: cli.NewOutput(&out), Stderr: io.Discard,
 		Getenv: func(string) string { return "" }, Now: time.Now}
 	if status := applets.Main(env, []string{name, "--help"}); status != 0 {
 		t.Fatalf("%s --help: status %d", name, status)
@@ -217,7 +218,7 @@ func TestCompletionBash(t *testing.T) {
 	}
 }
 
-// It proves that bash-completion finds what install.sh installed, by the name of
+// It proves that bash-completion finds what --install installed, by the name of
 // each command, and that a path in PREFIX is enough.
 func TestCompletionBashInstalled(t *testing.T) {
 	const framework = "/usr/share/bash-completion/bash_completion"
@@ -225,10 +226,10 @@ func TestCompletionBashInstalled(t *testing.T) {
 		t.Skip("needs bash-completion")
 	}
 	root, tarball := t.TempDir(), t.TempDir()
-	copyTree(t, ".", tarball, 0, "install.sh", "symlinks.txt", "completion")
-	if err := os.WriteFile(filepath.Join(tarball, "kowaza"), nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	copyTree(t, ".", tarball, 0, "install.sh")
+	binary, err := exec.LookPath("kowaza")
+	check(t, err)
+	check(t, os.Symlink(binary, filepath.Join(tarball, "kowaza")))
 	cmd := exec.Command(tarball+"/install.sh", "-p", "/prefix")
 	cmd.Env = append(os.Environ(), "DESTDIR="+root)
 	if out, err := cmd.CombinedOutput(); err != nil {

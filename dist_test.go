@@ -14,7 +14,7 @@ import (
 )
 
 // distFiles are what .ci/dist works on.
-var distFiles = []string{"go.mod", "go.sum", "main.go", "applets", "internal", ".ci", "LICENSE", "install.sh", "symlinks.txt",
+var distFiles = []string{"go.mod", "go.sum", "main.go", "files.go", "applets", "internal", ".ci", "LICENSE", "install.sh", "symlinks.txt",
 	"kowaza.conf", "man", "completion", "systemd", "examples", "docs", "README.md", "README.ja.md", "SECURITY.md"}
 
 // copyTree copies those of the named files and directories that there are, with
@@ -143,9 +143,6 @@ func tools(t *testing.T, names ...string) string {
 	return dir
 }
 
-// installerTools are the commands that install.sh calls.
-var installerTools = []string{"sh", "awk", "cat", "chmod", "cmp", "cp", "grep", "ln", "mkdir", "mktemp", "mv", "readlink", "rm", "rmdir", "sort", "tail", "tr", "wc"}
-
 // installTarball proves that the tarball can be installed where there is no Go,
 // that all of it comes to its place and runs, and that -u leaves no file.
 func installTarball(t *testing.T, dist string) {
@@ -154,9 +151,9 @@ func installTarball(t *testing.T, dist string) {
 	if out, err := exec.Command("tar", "-C", dir, "-xzf", filepath.Join(dist, name+".tar.gz")).CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v: %s", err, out)
 	}
-	in := &installation{t: t, shell: "sh", src: filepath.Join(dir, name), root: filepath.Join(dir, "root"),
-		env: []string{"PATH=" + tools(t, installerTools...)}}
-	in.run(0)
+	in := &installation{t: t, src: filepath.Join(dir, name), root: filepath.Join(dir, "root"),
+		env: []string{"PATH=" + tools(t, "sh")}}
+	in.sh(0)
 	out, err := exec.Command(filepath.Join(in.root, "usr/local/bin/rmoldmail"), "--version").CombinedOutput()
 	if err != nil || string(out) != "rmoldmail (kowaza) 1.2.3\n" {
 		t.Errorf("%v, %q", err, out)
@@ -183,7 +180,7 @@ func installTarball(t *testing.T, dist string) {
 			t.Error(err)
 		}
 	}
-	in.run(0, "-u")
+	in.sh(0, "-u")
 	if left := in.tree(in.root, false); left != "" {
 		t.Errorf("-u leaves\n%s", left)
 	}
@@ -226,7 +223,7 @@ func copyCommand(t *testing.T, root, name string) {
 func debianRoot(t *testing.T) *installation {
 	t.Helper()
 	in := &installation{t: t, root: t.TempDir()}
-	for _, name := range installerTools {
+	for _, name := range []string{"sh", "rm"} {
 		copyCommand(t, in.root, name)
 	}
 	in.check(os.Symlink("usr/bin", filepath.Join(in.root, "bin")))
@@ -255,20 +252,65 @@ func (in *installation) places(inode bool) string {
 	return in.tree(filepath.Join(in.root, "usr/local"), inode) + in.tree(filepath.Join(in.root, "etc/cron.daily"), inode)
 }
 
-// debian proves that installing the package keeps the scripts that its links
-// replace and carries their settings over, that an upgrade undoes nothing of it,
-// that removing it gives all of them back, and that a removal which cannot do
-// that leaves the package.
+// debian proves that the package touches no script of the administrator's, and has
+// its commands in /usr/bin; that one command puts them in the scripts' place; that
+// an upgrade undoes nothing of it; that removing the package gives all of them
+// back, and that a removal which cannot do that leaves the package.
 func debian(t *testing.T, deb, newer string) {
 	in := debianRoot(t)
 	in.script("usr/local/bin/rmoldmail", "#!/bin/sh\nVMDIR=/home/popuser\nexec find \"$VMDIR\"\n")
 	in.script("usr/local/bin/mailtest", "#!/bin/sh\n# a filter of his own\ncat >/dev/null\n")
 	in.script("etc/cron.daily/rmmail_virtual", "#!/bin/sh\nDAYS=30\n")
-	before := in.places(false)
+	before := in.places(true)
+	after := func(what string) {
+		t.Helper()
+		if after := in.places(true); after != before {
+			t.Errorf("before\n%s\nafter %s\n%s", before, what, after)
+		}
+	}
+	// chroot runs a command in there.
+	chroot := func(status int, command string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(command, args...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: in.root}
+		cmd.Dir = "/"
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != status {
+			t.Errorf("%s %q: %v, %s; want status %d", command, args, err, out, status)
+		}
+		return string(out)
+	}
+	version := func(command, want string) {
+		t.Helper()
+		if out := chroot(0, command, "--version"); out != filepath.Base(command)+" (kowaza) "+want+"\n" {
+			t.Errorf("%s: %q; want version %s", command, out, want)
+		}
+	}
 
-	out := in.dpkg(true, "-i", deb)
-	in.contains("dpkg -i", out, "moved /usr/local/bin/rmoldmail to /usr/local/bin/rmoldmail.orig\n")
-	in.contains("dpkg -i", out, "/usr/local/bin/mailtest: not the script of the page: left alone")
+	in.dpkg(true, "-i", deb)
+	after("dpkg -i")
+	version("/usr/bin/rmoldmail", "1.2.3")
+	version("/usr/bin/mailtest", "1.2.3")
+	for _, file := range []string{"man/man8/rmoldmail.8.gz", "bash-completion/completions/rmoldmail", "zsh/vendor-completions/_kowaza",
+		"doc/kowaza/copyright", "doc/kowaza/README.Debian", "doc/kowaza/systemd/rmoldmail@.timer", "../../etc/kowaza.conf.sample"} {
+		if _, err := os.Stat(filepath.Join(in.root, "usr/share", file)); err != nil {
+			t.Error(err)
+		}
+	}
+	if files := in.dpkg(true, "-L", "kowaza"); strings.Contains(files, "/usr/local") {
+		t.Errorf("the package has\n%s", files)
+	}
+	if conffiles := in.dpkg(true, "-s", "kowaza"); strings.Contains(conffiles, "Conffiles") {
+		t.Errorf("conffiles:\n%s", conffiles)
+	}
+	in.dpkg(true, "-r", "kowaza")
+	after("dpkg -r")
+	in.absent("usr/bin/rmoldmail")
+
+	in.dpkg(true, "-i", deb)
+	out := chroot(1, "/usr/bin/kowaza", "--install", "--links")
+	in.contains("--links", out, "moved /usr/local/bin/rmoldmail to /usr/local/bin/rmoldmail.orig\n")
+	in.contains("--links", out, "/usr/local/bin/mailtest: not the script of the page: left alone")
 	in.link("usr/local/bin/rmoldmail", "/usr/bin/kowaza")
 	in.link("usr/local/sbin/mailtest", "/usr/bin/kowaza")
 	in.link("etc/cron.daily/rmmail_virtual", "/usr/bin/kowaza")
@@ -277,31 +319,13 @@ func debian(t *testing.T, deb, newer string) {
 	if got := strings.Join(lines, " "); got != "VMDIR=/home/popuser DAYS=30" {
 		t.Errorf("kowaza.conf sets %q", got)
 	}
-	version := func(want string) {
-		t.Helper()
-		cmd := exec.Command("/usr/local/bin/rmoldmail", "--version")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: in.root}
-		out, err := cmd.CombinedOutput()
-		if err != nil || string(out) != "rmoldmail (kowaza) "+want+"\n" {
-			t.Errorf("%v, %q; want version %s", err, out, want)
-		}
-	}
-	version("1.2.3")
-	for _, file := range []string{"man/man8/rmoldmail.8.gz", "bash-completion/completions/rmoldmail", "zsh/vendor-completions/_kowaza",
-		"doc/kowaza/copyright", "../../etc/kowaza.conf.sample"} {
-		if _, err := os.Stat(filepath.Join(in.root, "usr/share", file)); err != nil {
-			t.Error(err)
-		}
-	}
-	if conffiles := in.dpkg(true, "-s", "kowaza"); strings.Contains(conffiles, "Conffiles") {
-		t.Errorf("conffiles:\n%s", conffiles)
-	}
+	version("/usr/local/bin/rmoldmail", "1.2.3")
 
 	installed := in.places(true)
 	in.dpkg(true, "-i", newer)
-	version("1.2.4")
-	if after := in.places(true); after != installed {
-		t.Errorf("before the upgrade\n%s\nafter it\n%s", installed, after)
+	version("/usr/local/bin/rmoldmail", "1.2.4")
+	if now := in.places(true); now != installed {
+		t.Errorf("before the upgrade\n%s\nafter it\n%s", installed, now)
 	}
 
 	// What is there no more cannot be put back.
@@ -309,19 +333,18 @@ func debian(t *testing.T, deb, newer string) {
 	in.check(os.Rename(orig, orig+"-aside"))
 	in.check(os.Mkdir(orig, 0o755))
 	out = in.dpkg(false, "-r", "kowaza")
-	in.contains("dpkg -r", out, "install.sh: /usr/local/bin/rmoldmail.orig: not a regular file\n")
-	version("1.2.4")
-	in.link("etc/cron.daily/rmmail_virtual", "/usr/bin/kowaza")
+	in.contains("dpkg -r", out, "kowaza: /usr/local/bin/rmoldmail.orig: not a regular file\n")
+	version("/usr/local/bin/rmoldmail", "1.2.4")
 	in.check(os.Remove(orig))
 	in.check(os.Rename(orig+"-aside", orig))
 
 	in.dpkg(true, "-r", "kowaza")
 	in.absent("usr/bin/kowaza")
-	in.absent("usr/share/kowaza")
 	in.absent("etc/kowaza.conf.sample")
-	if after := in.places(false); after != before {
-		t.Errorf("before\n%s\nafter dpkg -r\n%s", before, after)
-	}
+	in.text("usr/local/bin/rmoldmail", "#!/bin/sh\nVMDIR=/home/popuser\nexec find \"$VMDIR\"\n")
+	in.text("etc/cron.daily/rmmail_virtual", "#!/bin/sh\nDAYS=30\n")
+	in.absent("usr/local/bin/qqclean")
+	in.absent("usr/local/share/kowaza")
 	// The settings stay until then.
 	if lines, _ := in.settings(); len(lines) != 2 {
 		t.Errorf("after dpkg -r kowaza.conf sets %q", lines)

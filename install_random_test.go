@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -68,12 +67,9 @@ func TestInstallRandom(t *testing.T) {
 	}
 }
 
-// try runs install.sh and returns its status.
+// try runs kowaza --install and returns its status.
 func (in *installation) try(args ...string) int {
 	in.t.Helper()
-	cmd := exec.Command(in.shell, append([]string{filepath.Join(in.src, "install.sh")}, args...)...)
-	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "DESTDIR="+in.root)
-	cmd.Run()
-	return cmd.ProcessState.ExitCode()
+	_, _, status := in.main(args...)
+	return status
 }

@@ -6,6 +6,11 @@ import (
 	"os"
 
 	"kowaza/applets"
+	"kowaza/internal/cli"
 )
 
-func main() { os.Exit(applets.Main(applets.System(), os.Args)) }
+func main() {
+	env := cli.System()
+	env.Files = files
+	os.Exit(applets.Main(env, os.Args))
+}

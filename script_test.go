@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"kowaza/applets"
+	"kowaza/internal/cli"
 	"kowaza/internal/queue/queuetest"
 )
 
@@ -48,8 +49,13 @@ func TestMain(m *testing.M) {
 }
 
 // testEnv is the world as a script wants it to be.
-func testEnv() *applets.Env {
-	env := applets.System()
+func testEnv() *cli.Env {
+	env := cli.System()
+	env.Files = files
+	if dir := os.Getenv("KOWAZA_TEST_FILES"); dir != "" {
+		env.Files = os.DirFS(dir)
+		env.Binary = func() (string, error) { return dir + "/kowaza", nil }
+	}
 	env.Root = os.Getenv("KOWAZA_TEST_ROOT")
 	if s := os.Getenv("KOWAZA_TEST_NOW"); s != "" {
 		now, err := time.Parse(time.RFC3339Nano, s)

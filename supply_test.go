@@ -17,7 +17,7 @@ import (
 // copySources copies what the binary is made of.
 func copySources(t *testing.T, from, to string) {
 	t.Helper()
-	for _, name := range []string{"main.go", "go.mod", "go.sum", "Makefile", "applets", "internal"} {
+	for _, name := range []string{"main.go", "files.go", "symlinks.txt", "kowaza.conf", "man", "completion", "systemd", "examples", "go.mod", "go.sum", "Makefile", "applets", "internal"} {
 		check(t, filepath.WalkDir(filepath.Join(from, name), func(file string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err

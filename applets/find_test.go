@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"kowaza/internal/cli"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -19,8 +20,8 @@ import (
 func run(t *testing.T, now time.Time, argv ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	env := &Env{
-		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+	env := &cli.Env{
+		Stdin: strings.NewReader(""), Stdout: cli.NewOutput(&out), Stderr: &errs,
 		Getenv: func(string) string { return "" },
 		Now:    func() time.Time { return now },
 		Root:   "/nonexistent",
@@ -87,12 +88,12 @@ func isMessage(path string, tmpGoes bool) bool {
 	if strings.HasPrefix(name, ".") || sub != "cur" && sub != "new" && sub != "tmp" || sub == "tmp" && !tmpGoes {
 		return false
 	}
-	for _, need := range []string{"cur", "new", "tmp"} {
-		if info, err := os.Lstat(folder + need); err != nil || !info.IsDir() {
-			return false
+	for _, need := range []string{"cur", "new"} { // either makes a folder
+		if info, err := os.Lstat(folder + need); err == nil && info.IsDir() {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // randomTree makes a Maildir with folders, server files, links and odd names.

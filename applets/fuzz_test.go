@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"kowaza/internal/cli"
 	"kowaza/internal/queue"
 )
 
@@ -111,7 +112,7 @@ func FuzzNumber(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		n, err := parseNumber("N", text, 0, 36500)
+		n, err := cli.Number("N", text, 0, 36500)
 		good := text != "" && strings.Trim(text, "0123456789") == ""
 		if good {
 			want, bad := strconv.ParseUint(text, 10, 64)

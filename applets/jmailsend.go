@@ -14,12 +14,14 @@ import (
 	"github.com/pborman/getopt/v2"
 	"golang.org/x/sys/unix"
 
-	"kowaza/internal/jmail"
+	"kowaza/internal/charset"
+	"kowaza/internal/cli"
+	"kowaza/internal/message"
 	"kowaza/internal/settings"
 	"kowaza/internal/users"
 )
 
-var jmailsend = &Applet{
+var jmailsend = &cli.Applet{
 	Name: "jmailsend",
 	Help: `usage: jmailsend [-hnv] [-c N] [-e CHARSET] [-f FROM] [-j N] [-t RECIPIENT]
 Send Japanese test mail through the local sendmail command.
@@ -40,112 +42,125 @@ Without options: one copy in jis to postmaster, from you.
 Settings: JMAIL_CHARSET, JMAIL_COUNT, JMAIL_FROM, JMAIL_TO, SENDMAIL and QMAIL
 in /etc/kowaza.conf.
 `,
-	Run: runJmailsend,
+	Options: func(set *getopt.Set) { new(jmailsendOptions).declare(set) },
+	Run:     runJmailsend,
+}
+
+type jmailsendOptions struct {
+	charset, count, from, to, jobs string
+	dryRun, verbose                bool
+}
+
+func (o *jmailsendOptions) declare(set *getopt.Set) {
+	set.FlagLong(&o.charset, "charset", 'e')
+	set.FlagLong(&o.count, "count", 'c')
+	set.FlagLong(&o.from, "from", 'f')
+	set.FlagLong(&o.to, "to", 't')
+	o.jobs = "1"
+	set.FlagLong(&o.jobs, "jobs", 'j')
+	set.FlagLong(&o.dryRun, "dry-run", 'n')
+	set.FlagLong(&o.verbose, "verbose", 'v')
 }
 
 // maxSendmails bounds --jobs: each is a process and a waiting thread.
 const maxSendmails = 256
 
-func runJmailsend(env *Env, argv []string) error {
+func runJmailsend(env *cli.Env, argv []string) error {
 	set := getopt.New()
-	charset := set.StringLong("charset", 'e', "")
-	count := set.StringLong("count", 'c', "")
-	from := set.StringLong("from", 'f', "")
-	to := set.StringLong("to", 't', "")
-	jobs := set.StringLong("jobs", 'j', "1")
-	dryRun := set.BoolLong("dry-run", 'n')
-	verbose := set.BoolLong("verbose", 'v')
+	var o jmailsendOptions
+	o.declare(set)
 	if _, err := env.Parse(set, argv, 0, 0); err != nil {
 		return err
 	}
 
 	// All options first: a usage error must not hide behind kowaza.conf.
-	var mail jmail.Mail
+	var mail testMail
 	var err error
 	if set.IsSet("charset") {
-		if mail.Charset, err = jmail.Find(*charset); err != nil {
-			return Usagef("--charset: %s: %s", *charset, err)
+		if mail.charset, err = charset.Find(o.charset); err != nil {
+			return cli.Usagef("--charset: %s: %s", o.charset, err)
 		}
 	}
 	if set.IsSet("count") {
-		if mail.Count, err = parseNumber("--count", *count, 1, settings.MaxCount); err != nil {
+		if mail.count, err = cli.Number("--count", o.count, 1, settings.MaxCount); err != nil {
 			return err
 		}
 	}
-	n, err := parseNumber("--jobs", *jobs, 1, maxSendmails)
+	n, err := cli.Number("--jobs", o.jobs, 1, maxSendmails)
 	if err != nil {
 		return err
 	}
-	for _, o := range []struct {
+	for _, a := range []struct {
 		name, value string
 		field       *string
-	}{{"to", *to, &mail.To}, {"from", *from, &mail.From}} {
-		if !set.IsSet(o.name) {
+	}{{"to", o.to, &mail.to}, {"from", o.from, &mail.from}} {
+		if !set.IsSet(a.name) {
 			continue
 		}
-		if err := jmail.CheckAddress(o.value); err != nil {
-			return Usagef("--%s: %s: %s", o.name, o.value, err)
+		if err := message.CheckAddress(a.value); err != nil {
+			return cli.Usagef("--%s: %s: %s", a.name, a.value, err)
 		}
-		*o.field = o.value
+		*a.field = a.value
 	}
 
-	s, err := env.settings()
+	s, err := env.Settings()
 	if err != nil {
 		return err
 	}
-	if err := env.completeMail(&mail, s); err != nil {
+	if err := completeMail(env, &mail, s); err != nil {
 		return err
 	}
-	if *dryRun {
-		text, err := mail.Copy(1, env.Now())
+	if o.dryRun {
+		env.OnlyShows = true
+		text, err := mail.compose(1, env.Now())
 		if err == nil {
 			_, err = env.Stdout.Write(text)
 		}
 		return err
 	}
-	sendmail, err := env.sendmail(s)
+	sendmail, err := sendmailPath(env, s)
 	if err != nil {
 		return err
 	}
-	return env.sendAll(&sending{env: env, mail: &mail, sendmail: sendmail, jobs: n, verbose: *verbose})
+	return sendAll(env, &sending{env: env, mail: &mail, sendmail: sendmail, jobs: n, verbose: o.verbose})
 }
 
 // completeMail fills in what no option said from the settings.
-func (env *Env) completeMail(mail *jmail.Mail, s *settings.Settings) error {
+func completeMail(env *cli.Env, mail *testMail, s *settings.Settings) error {
 	var err error
-	if mail.Charset == nil {
-		if mail.Charset, err = jmail.Find(s.JMailCharset); err != nil {
+	if mail.charset == nil {
+		if mail.charset, err = charset.Find(s.JMailCharset); err != nil {
 			return fmt.Errorf("JMAIL_CHARSET: %s: %w", s.JMailCharset, err)
 		}
 	}
-	if mail.Count == 0 {
-		mail.Count = s.JMailCount
+	if mail.count == 0 {
+		mail.count = s.JMailCount
 	}
-	if mail.To == "" {
-		if err := jmail.CheckAddress(s.JMailTo); err != nil {
+	if mail.to == "" {
+		if err := message.CheckAddress(s.JMailTo); err != nil {
 			return fmt.Errorf("JMAIL_TO: %s: %w", s.JMailTo, err)
 		}
-		mail.To = s.JMailTo
+		mail.to = s.JMailTo
 	}
-	if mail.From == "" && s.JMailFrom != "" {
-		if err := jmail.CheckAddress(s.JMailFrom); err != nil {
+	if mail.from == "" && s.JMailFrom != "" {
+		if err := message.CheckAddress(s.JMailFrom); err != nil {
 			return fmt.Errorf("JMAIL_FROM: %s: %w", s.JMailFrom, err)
 		}
-		mail.From = s.JMailFrom
+		mail.from = s.JMailFrom
 	}
-	if mail.Host, err = env.mailHost(s); err != nil {
+	if mail.host, err = mailHost(env, s); err != nil {
 		return err
 	}
-	if mail.From == "" {
-		mail.From, err = env.ownAddress(mail.Host)
+	if mail.from == "" {
+		mail.from, err = ownAddress(env, mail.host)
 	}
 	return err
 }
 
 // mailHost returns the name under which this host sends mail: qmail's own, else
 // the system's.
-func (env *Env) mailHost(s *settings.Settings) (string, error) {
-	where := env.qmail(s) + "/control/me"
+func mailHost(env *cli.Env, s *settings.Settings) (string, error) {
+	where := qmailDir(env, s) + "/control/me"
 	text, err := os.ReadFile(where)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
@@ -158,7 +173,7 @@ func (env *Env) mailHost(s *settings.Settings) (string, error) {
 			return "", fmt.Errorf("%s: %w", where, err)
 		}
 	}
-	if err := jmail.CheckDomain(host); err != nil {
+	if err := message.CheckDomain(host); err != nil {
 		return "", fmt.Errorf("%s: %s: %w", where, host, err)
 	}
 	return host, nil
@@ -166,25 +181,25 @@ func (env *Env) mailHost(s *settings.Settings) (string, error) {
 
 // ownAddress returns the address of who runs this. It asks the password
 // database: the environment of a cron job or of su says who it likes.
-func (env *Env) ownAddress(host string) (string, error) {
+func ownAddress(env *cli.Env, host string) (string, error) {
 	uid := os.Getuid()
 	login, err := users.Passwd{Root: env.Root}.ByUID(uint32(uid))
 	if err != nil {
 		return "", fmt.Errorf("JMAIL_FROM is not set, uid %d: %w", uid, err)
 	}
 	address := login.Name + "@" + host
-	if err := jmail.CheckAddress(address); err != nil {
+	if err := message.CheckAddress(address); err != nil {
 		return "", fmt.Errorf("JMAIL_FROM is not set, %s: %w", address, err)
 	}
 	return address, nil
 }
 
-// sendmail returns the path of the sendmail command. Where SENDMAIL names one,
+// sendmailPath returns the path of the sendmail command. Where SENDMAIL names one,
 // no other is taken in its place.
-func (env *Env) sendmail(s *settings.Settings) (string, error) {
+func sendmailPath(env *cli.Env, s *settings.Settings) (string, error) {
 	names := []string{s.Sendmail}
 	if s.Sendmail == "" {
-		names = []string{env.Root + "/usr/sbin/sendmail", env.qmail(s) + "/bin/sendmail"}
+		names = []string{env.Root + "/usr/sbin/sendmail", qmailDir(env, s) + "/bin/sendmail"}
 	}
 	for _, name := range names {
 		info, err := os.Stat(name)
@@ -206,8 +221,8 @@ func (env *Env) sendmail(s *settings.Settings) (string, error) {
 
 // A sending is a run of the sendmail command for every copy.
 type sending struct {
-	env      *Env
-	mail     *jmail.Mail
+	env      *cli.Env
+	mail     *testMail
 	sendmail string
 	jobs     int
 	verbose  bool
@@ -221,47 +236,54 @@ type sending struct {
 }
 
 // sendAll sends all copies and reports.
-func (env *Env) sendAll(s *sending) error {
+func sendAll(env *cli.Env, s *sending) error {
 	s.environ = os.Environ()
 	s.talk = 2
-	if f := fileOf(env.Stderr); f != nil {
+	if f := cli.FileOf(env.Stderr); f != nil {
 		s.talk = f.Fd()
 	}
 	start := time.Now()
-	signals := env.catch(func() { s.stopped.Store(true) })
-	progress := env.startProgress(s.mail.Count > 1, func() string {
-		return fmt.Sprintf("%d of %d copies", s.sent.Load(), s.mail.Count)
+	signals := env.Catch(func() { s.stopped.Store(true) })
+	progress := env.StartProgress(s.mail.count > 1, func() string {
+		return fmt.Sprintf("%d of %s", s.sent.Load(), copies(s.mail.count))
 	})
 	var wg sync.WaitGroup
-	for range min(s.jobs, s.mail.Count) {
+	for range min(s.jobs, s.mail.count) {
 		wg.Go(s.work)
 	}
 	wg.Wait()
-	progress.stop()
+	progress.Stop()
 	env.WarnedAll(s.sendmail)
 	sent, seconds := s.sent.Load(), time.Since(start).Seconds()
-	sig := signals.stop()
+	sig := signals.Stop()
 	if sig != nil {
-		env.Warn("%s, %d of %d copies sent", Killed(*sig), sent, s.mail.Count)
+		env.Warn("%s, %d of %s sent", cli.Killed(*sig), sent, copies(s.mail.count))
 	}
 	if s.verbose {
-		env.Warn("%d of %d copies sent, %.2f seconds, %.1f copies a second",
-			sent, s.mail.Count, seconds, float64(sent)/seconds)
+		env.Warn("%d of %s sent, %.2f seconds, %.1f copies a second",
+			sent, copies(s.mail.count), seconds, float64(sent)/seconds)
 	}
 	switch {
 	case sig != nil:
-		return Killed(*sig)
+		return cli.Killed(*sig)
 	case s.failed.Load():
-		return ErrReported
+		return cli.ErrReported
 	}
 	return nil
+}
+
+func copies(n int) string {
+	if n == 1 {
+		return "1 copy"
+	}
+	return fmt.Sprintf("%d copies", n)
 }
 
 // work sends copies until there is none left.
 func (s *sending) work() {
 	for !s.stopped.Load() {
 		n := int(s.begun.Add(1))
-		if n > s.mail.Count {
+		if n > s.mail.count {
 			return
 		}
 		err := s.send(n)
@@ -272,7 +294,7 @@ func (s *sending) work() {
 		s.failed.Store(true)
 		var start startError
 		if !errors.As(err, &start) {
-			s.env.WarnLike(s.sendmail, fmt.Sprintf("copy %d/%d: %s", n, s.mail.Count, s.sendmail), err)
+			s.env.WarnLike(s.sendmail, fmt.Sprintf("copy %d/%d: %s", n, s.mail.count, s.sendmail), err)
 		} else if !s.stopped.Swap(true) { // said once, whoever else met it
 			s.env.Warn("%s: %s", s.sendmail, syscall.Errno(start))
 		}
@@ -293,7 +315,7 @@ func (e startError) Error() string { return syscall.Errno(e).Error() }
 // a wrapper which exits 0 would else pass for success. It is system calls and
 // not os/exec, which spends on a copy several times what fork and exec cost.
 func (s *sending) send(n int) error {
-	text, err := s.mail.Copy(n, s.env.Now())
+	text, err := s.mail.compose(n, s.env.Now())
 	if err != nil {
 		return err
 	}

@@ -9,14 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"kowaza/internal/jmail"
+	"kowaza/internal/charset"
+	"kowaza/internal/cli"
 )
 
 // testSending is a sending of one copy to sendmail, which is a command.
 func testSending(sendmail string) *sending {
+	env := &cli.Env{Stderr: &bytes.Buffer{}, Now: time.Now}
+	env.RunAs(&cli.Applet{Name: jmailsend.Name, Run: func(*cli.Env, []string) error { return nil }}, nil) // whose messages it prints
 	return &sending{
-		env:      &Env{Stderr: &bytes.Buffer{}, Now: time.Now, applet: jmailsend},
-		mail:     &jmail.Mail{Charset: jmail.Charsets[0], From: "a", To: "b", Host: "h", Count: 1},
+		env:      env,
+		mail:     &testMail{charset: charset.Charsets[0], from: "a", to: "b", host: "h", count: 1},
 		sendmail: sendmail, talk: 2, jobs: 1,
 	}
 }
@@ -25,7 +28,7 @@ func testSending(sendmail string) *sending {
 // started, and when there is no message.
 func TestSendErrors(t *testing.T) {
 	s := testSending("/bin/cat")
-	s.mail.To = "b c"
+	s.mail.to = "b c"
 	if err := s.send(1); err == nil || err.Error() != "b c: holds a blank" {
 		t.Error(err)
 	}
@@ -83,9 +86,9 @@ func TestPassing(t *testing.T) {
 		{"/no/such", "jmailsend: /no/such: no such file or directory\n", 1},
 	} {
 		s := testSending(test.sendmail)
-		s.mail.Count = 3
-		err := s.env.sendAll(s)
-		if got := fmt.Sprint(s.env.Stderr); err != ErrReported || got != test.want || s.begun.Load() != test.begun {
+		s.mail.count = 3
+		err := sendAll(s.env, s)
+		if got := fmt.Sprint(s.env.Stderr); err != cli.ErrReported || got != test.want || s.begun.Load() != test.begun {
 			t.Errorf("%v, %d begun, %q; want %q", err, s.begun.Load(), got, test.want)
 		}
 	}

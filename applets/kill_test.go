@@ -1,5 +1,3 @@
-//go:build linux
-
 package applets
 
 import (
@@ -275,7 +273,11 @@ func TestOutputLost(t *testing.T) {
 			if len(argv) > 1 && argv[1] == "rmoldmail" {
 				name = argv[1]
 			}
-			if says := name + ": standard output: " + kind + "\n"; e.status != want || e.stderr != says || e.signal != 0 {
+			says := name + ": standard output: " + kind + "\n"
+			if kind == "broken pipe" && onlyShows(argv) {
+				says = "" // who has seen enough leaves: that is no error to be told
+			}
+			if e.status != want || e.stderr != says || e.signal != 0 {
 				t.Errorf("%q: status %d, signal %v, %q; want %d, %q", argv, e.status, e.signal, e.stderr, want, says)
 			}
 		}
@@ -284,4 +286,15 @@ func TestOutputLost(t *testing.T) {
 	if left := q.left(); len(left) > 0 || !exists(dir+"/home/Maildir/cur/1") || !exists(dir+"/store/u/Maildir/cur/1") {
 		t.Errorf("qmHandle -D left %q", left)
 	}
+}
+
+// onlyShows reports whether the command does nothing but print what there is.
+func onlyShows(argv []string) bool {
+	switch argv[len(argv)-1] {
+	case "--help":
+		return true
+	case "--version":
+		return argv[0] == "kowaza"
+	}
+	return slices.Contains(argv, "-n") || argv[0] == "qmHandle" && !slices.Contains(argv, "-D") && argv[1] != "--version"
 }

@@ -2,7 +2,7 @@ package applets
 
 import (
 	"fmt"
-	"runtime/debug"
+	"kowaza/internal/cli"
 	"strings"
 
 	"github.com/pborman/getopt/v2"
@@ -10,88 +10,77 @@ import (
 
 // kowaza is what the binary does under its own name. It is not in All: it is
 // no applet that a link stands for.
-var kowaza = &Applet{
+var kowaza = &cli.Applet{
 	Name: "kowaza",
-	Help: `usage: kowaza [-h] [--list] [--version] [APPLET [ARGUMENT...]]
+	Help: `usage: kowaza [-h] [--install] [--list] [--version] [APPLET [ARGUMENT...]]
 Run a small tool for mail administrators: the one that the link is named after.
 
   -h, --help      show this help
+      --install   put kowaza in place: see kowaza --install --help
       --list      print the names of all applets, one a line
       --version   print the version
 
 kowaza APPLET --help tells about one applet.
 `,
+	Options: func(set *getopt.Set) { new(kowazaOptions).declare(set) },
 }
 
 func init() { kowaza.Run = runKowaza } // runKowaza shows kowaza.Help: a cycle to the compiler
 
-// version is set by the linker: -X kowaza/applets.version=1.2.3
-var version string
+type kowazaOptions struct{ install, list bool }
 
-// Version is the version of the binary: the linker's word, else what the go
-// command recorded, else "unknown".
-func Version() string {
-	if version != "" {
-		return version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
-		}
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	return "unknown"
+func (o *kowazaOptions) declare(set *getopt.Set) {
+	set.FlagLong(&o.install, "install", 0)
+	set.FlagLong(&o.list, "list", 0)
 }
 
-func runKowaza(env *Env, argv []string) error {
+func runKowaza(env *cli.Env, argv []string) error {
+	if len(argv) > 1 && argv[1] == "--install" {
+		return env.RunAs(installer, argv[1:])
+	}
 	set := getopt.New()
-	list := false
-	set.FlagLong(&list, "list", 0)
+	var o kowazaOptions
+	o.declare(set)
 	// What follows the applet's name is the applet's own.
 	args, err := env.Parse(set, argv, 0, len(argv))
-	if err == errDone && !set.IsSet("version") {
-		return env.listApplets()
+	if err == cli.ErrDone && !set.IsSet("version") {
+		return listApplets(env)
 	}
 	switch {
 	case err != nil:
 		return err
-	case list:
+	case o.install:
+		return cli.Usagef("--install stands before all other options")
+	case o.list:
 		for _, a := range All {
 			fmt.Fprintln(env.Stdout, a.Name)
 		}
 		return nil
 	case len(args) == 0:
-		env.printHelp(env.help(kowaza))
-		return env.listApplets()
+		env.ShowHelp()
+		return listApplets(env)
 	}
 	a := find(args[0])
 	if a == nil {
 		env.Warn("%s: no such applet", args[0])
-		return Exit(statusUnknown)
+		return cli.Exit(cli.StatusUnknown)
 	}
-	env.applet = a
-	return a.Run(env, args)
+	return env.RunAs(a, args)
 }
 
 // listApplets prints one line an applet: the second of its help.
-func (env *Env) listApplets() error {
+func listApplets(env *cli.Env) error {
 	heading := "Applets:"
-	if env.language() != nil {
+	if env.Language() != nil {
 		heading = "アプレット:"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s\n", heading)
 	for _, a := range All {
-		_, rest, _ := strings.Cut(env.help(a), "\n")
+		_, rest, _ := strings.Cut(env.HelpOf(a), "\n")
 		what, _, _ := strings.Cut(rest, "\n")
 		fmt.Fprintf(&b, "  %-15s %s\n", a.Name, what)
 	}
-	env.printHelp(b.String())
+	env.PrintHelp(b.String())
 	return nil
 }

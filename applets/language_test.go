@@ -3,6 +3,7 @@ package applets
 import (
 	"bytes"
 	"io/fs"
+	"kowaza/internal/cli"
 	"os/exec"
 	"slices"
 	"strings"
@@ -13,65 +14,13 @@ import (
 // runIn runs an applet with these variables in its environment.
 func runIn(vars map[string]string, argv ...string) (stdout, stderr string, status int) {
 	var out, errs bytes.Buffer
-	env := &Env{
-		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+	env := &cli.Env{
+		Stdin: strings.NewReader(""), Stdout: cli.NewOutput(&out), Stderr: &errs,
 		Getenv: func(name string) string { return vars[name] },
 		Now:    time.Now, Root: "/nonexistent",
 	}
 	status = Main(env, argv)
 	return out.String(), errs.String(), status
-}
-
-// TestLanguage proves that the first of LC_ALL, LC_MESSAGES and LANG that is set
-// and not empty counts, that Japanese is known in every spelling of a charset,
-// and that whatever else there is means English.
-func TestLanguage(t *testing.T) {
-	for _, test := range []struct {
-		all, messages, lang string
-		want                string // jmail's name; empty: English
-	}{
-		{"", "", "", ""},
-		{"ja_JP.UTF-8", "C", "C", "utf8"},
-		{"C", "ja_JP.UTF-8", "ja_JP.UTF-8", ""},
-		{"", "ja_JP.UTF-8", "en_US.UTF-8", "utf8"},
-		{"", "en_US.UTF-8", "ja_JP.UTF-8", ""},
-		{"", "", "ja_JP.UTF-8", "utf8"},
-		{"POSIX", "", "ja_JP.UTF-8", ""},
-
-		{"", "", "ja", "utf8"},
-		{"", "", "ja_JP", "utf8"},
-		{"", "", "ja.utf8", "utf8"},
-		{"", "", "JA_jp.Utf8@cjknarrow", "utf8"},
-		{"", "", "ja_JP@x", "utf8"},
-		{"", "", "ja_JP.eucJP", "euc"},
-		{"", "", "ja_JP.EUC-JP", "euc"},
-		{"", "", "ja_JP.euc_jp", "euc"},
-		{"", "", "ja_JP.ujis", "euc"},
-		{"", "", "ja_JP.IBM-eucJP", "euc"},
-		{"", "", "ja_JP.SJIS", "sjis"},
-		{"", "", "ja_JP.Shift_JIS", "sjis"},
-		{"", "", "ja_JP.PCK", "sjis"},
-		{"", "", "Ja_JP.IBM-943", "sjis"},
-		{"", "", "ja_JP.ISO-2022-JP", "jis"},
-
-		{"", "", "ja_JP.ISO8859-1", ""},
-		{"", "", "ja_JP.eucTW", ""},
-		{"", "", "jam_JM.UTF-8", ""},
-		{"", "", "jav", ""},
-		{"", "", "C.UTF-8", ""},
-		{"", "", "en_JP.UTF-8", ""},
-		{"", "", ".UTF-8", ""},
-	} {
-		vars := map[string]string{"LC_ALL": test.all, "LC_MESSAGES": test.messages, "LANG": test.lang, "LANGUAGE": "ja"}
-		env := &Env{Getenv: func(name string) string { return vars[name] }}
-		got := ""
-		if c := env.language(); c != nil {
-			got = c.Short
-		}
-		if got != test.want {
-			t.Errorf("LC_ALL=%q LC_MESSAGES=%q LANG=%q: %q, want %q", test.all, test.messages, test.lang, got, test.want)
-		}
-	}
 }
 
 // iconv converts text with iconv, which fails where a character has no place.
@@ -93,8 +42,8 @@ func TestHelpCharsets(t *testing.T) {
 	if _, err := exec.LookPath("iconv"); err != nil {
 		t.Skip("SKIP iconv is not installed")
 	}
-	for _, a := range append(slices.Clone(All), kowaza) {
-		want, err := japanese.ReadFile("help/ja/" + a.Name + ".txt")
+	for _, a := range append(slices.Clone(All), kowaza, installer) {
+		want, err := japanese.ReadFile("help/ja/" + a.ManPage() + ".txt")
 		if err != nil {
 			t.Error(err)
 			continue
@@ -103,6 +52,8 @@ func TestHelpCharsets(t *testing.T) {
 		switch a {
 		case qmHandle:
 			argvs = append(argvs, []string{a.Name})
+		case installer:
+			argvs = [][]string{{a.Name, "--install", "--help"}}
 		case kowaza:
 			argvs = [][]string{{a.Name}, {a.Name, "--help"}}
 		}
@@ -173,7 +124,7 @@ func TestHelpFiles(t *testing.T) {
 	}
 	for _, name := range names {
 		applet, _ := strings.CutSuffix(strings.TrimPrefix(name, "help/ja/"), ".txt")
-		if find(applet) == nil {
+		if find(applet) == nil && applet != installer.Page {
 			t.Errorf("%s belongs to no applet", name)
 		}
 	}

@@ -3,12 +3,13 @@ package applets
 import (
 	"bytes"
 	"io"
+	"kowaza/internal/cli"
 	"strconv"
 
 	"github.com/pborman/getopt/v2"
 )
 
-var mailtest = &Applet{
+var mailtest = &cli.Applet{
 	Name: "mailtest",
 	Help: `usage: mailtest [-h] [-x CODE]
 Show what a .qmail program receives: each line of it, followed by <and>.
@@ -21,26 +22,34 @@ Show what a .qmail program receives: each line of it, followed by <and>.
 Example, a line of a .qmail file: |/usr/local/sbin/mailtest >mailtest.txt
 Settings: MAILTEST_EXIT in /etc/kowaza.conf.
 `,
-	Run:  runMailtest,
-	Fail: 111, // qmail keeps the mail and tries again, qmail-command(8)
+	Options: func(set *getopt.Set) { new(mailtestOptions).declare(set) },
+	Run:     runMailtest,
+	Fail:    111, // qmail keeps the mail and tries again, qmail-command(8)
 }
 
-func runMailtest(env *Env, argv []string) error {
+type mailtestOptions struct{ exit string }
+
+func (o *mailtestOptions) declare(set *getopt.Set) {
+	set.FlagLong(&o.exit, "exit", 'x')
+}
+
+func runMailtest(env *cli.Env, argv []string) error {
 	set := getopt.New()
-	code := set.StringLong("exit", 'x', "")
+	var o mailtestOptions
+	o.declare(set)
 	if _, err := env.Parse(set, argv, 0, 0); err != nil {
 		return err
 	}
 	status := 0
 	if set.IsSet("exit") {
-		switch *code {
+		switch o.exit {
 		case "0", "99", "100", "111":
-			status, _ = strconv.Atoi(*code)
+			status, _ = strconv.Atoi(o.exit)
 		default:
-			return Usagef("--exit: %s: not one of 0, 99, 100, 111", *code)
+			return cli.Usagef("--exit: %s: not one of 0, 99, 100, 111", o.exit)
 		}
 	} else {
-		s, err := env.settings()
+		s, err := env.Settings()
 		if err != nil {
 			return err
 		}
@@ -49,7 +58,7 @@ func runMailtest(env *Env, argv []string) error {
 	if err := markLines(env.Stdout, env.Stdin); err != nil {
 		return err
 	}
-	return Exit(status)
+	return cli.Exit(status)
 }
 
 // mark is what the page's script prints behind each line that it read.
@@ -100,5 +109,5 @@ func markLines(w io.Writer, r io.Reader) error {
 // A readError is a failure of standard input.
 type readError struct{ err error }
 
-func (e *readError) Error() string { return "standard input: " + bare(e.err).Error() }
+func (e *readError) Error() string { return "standard input: " + cli.Bare(e.err).Error() }
 func (e *readError) Unwrap() error { return e.err }

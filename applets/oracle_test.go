@@ -19,13 +19,16 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"kowaza/internal/cli"
+	"kowaza/internal/escape"
 )
 
 // runOn runs an applet in this process with in as its standard input.
 func runOn(in io.Reader, argv ...string) (stdout, stderr string, status int) {
 	var out, errs bytes.Buffer
-	env := &Env{
-		Stdin: in, Stdout: &out, Stderr: &errs,
+	env := &cli.Env{
+		Stdin: in, Stdout: cli.NewOutput(&out), Stderr: &errs,
 		Getenv: func(string) string { return "" },
 		Now:    time.Now,
 		Root:   "/nonexistent",
@@ -160,8 +163,8 @@ func TestSmtpauthstrOracle(t *testing.T) {
 			}
 		}
 		for _, test := range []struct{ in, want string }{
-			{want[0], "authzid: " + Escape(user) + "\nuserid: " + Escape(user) + "\npassword: " + Escape(password) + "\n"},
-			{want[1], "authzid: " + Escape(authzid) + "\nuserid: " + Escape(user) + "\npassword: " + Escape(password) + "\n"},
+			{want[0], "authzid: " + escape.String(user) + "\nuserid: " + escape.String(user) + "\npassword: " + escape.String(password) + "\n"},
+			{want[1], "authzid: " + escape.String(authzid) + "\nuserid: " + escape.String(user) + "\npassword: " + escape.String(password) + "\n"},
 		} {
 			out, errs, status := runOn(strings.NewReader(""), "smtpauthstr", "-d", test.in)
 			if out != test.want || errs != "" || status != 0 {
@@ -335,14 +338,14 @@ func TestMailtestFull(t *testing.T) {
 			}
 			for _, code := range []string{"0", "99", "100", "111"} {
 				var errs bytes.Buffer
-				env := &Env{Stdin: strings.NewReader(mail), Stdout: &shortWriter{room}, Stderr: &errs}
+				env := &cli.Env{Stdin: strings.NewReader(mail), Stdout: cli.NewOutput(&shortWriter{room}), Stderr: &errs}
 				status := Main(env, []string{"mailtest", "-x", code})
 				if want := "mailtest: standard output: no space left on device\n"; status != 111 || errs.String() != want {
 					t.Fatalf("%d bytes, room for %d, -x %s: status %d, %q", size, room, code, status, errs.String())
 				}
 			}
 		}
-		env := &Env{Stdin: strings.NewReader(mail), Stdout: &shortWriter{size}, Stderr: io.Discard}
+		env := &cli.Env{Stdin: strings.NewReader(mail), Stdout: cli.NewOutput(&shortWriter{size}), Stderr: io.Discard}
 		if status := Main(env, []string{"mailtest", "-x", "99"}); status != 99 {
 			t.Errorf("%d bytes, room for all: status %d", size, status)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -14,11 +15,12 @@ import (
 
 	"github.com/pborman/getopt/v2"
 
+	"kowaza/internal/cli"
 	"kowaza/internal/queue"
 	"kowaza/internal/settings"
 )
 
-var qmHandle = &Applet{
+var qmHandle = &cli.Applet{
 	Name: "qmHandle",
 	Help: `usage: qmHandle [-c] [-N] [--OPTION...] OPTION...
 List the messages in qmail's queue, and remove some.
@@ -65,7 +67,34 @@ as in re2(7). To remove messages, qmail-send is stopped and started again by
 the commands QMAIL_STOP and QMAIL_START. Settings: these and QMAIL in
 /etc/kowaza.conf.
 `,
-	Run: runQmHandle,
+	Options: func(set *getopt.Set) { new(qmHandleOptions).declare(set) },
+	Run:     runQmHandle,
+}
+
+type qmHandleOptions struct {
+	queueOptions
+	json           bool
+	age, recipient string
+	values         map[string]*string // of the letters that have an argument
+}
+
+func (o *qmHandleOptions) declare(set *getopt.Set) {
+	for _, c := range plainLetters {
+		set.Flag(new(bool), c)
+	}
+	o.values = make(map[string]*string)
+	for _, c := range argumentLetters {
+		v := new(string)
+		set.Flag(v, c).SetOptional()
+		o.values[string(c)] = v
+	}
+	set.FlagLong(&o.dryRun, "dry-run", 0)
+	set.FlagLong(&o.json, "json", 0)
+	set.FlagLong(&o.live, "live", 0)
+	set.FlagLong(&o.alarm, "alrm", 0)
+	set.FlagLong(&o.save, "save", 0)
+	set.FlagLong(&o.age, "older-than", 0)
+	set.FlagLong(&o.recipient, "recipient", 0)
 }
 
 // scriptVersion is that of the Perl script whose options and output these are.
@@ -94,6 +123,7 @@ type step struct {
 	run      func() error
 	criteria []criterion
 	last     bool // after qmail-send has been started again
+	changes  bool // the times of messages
 }
 
 // The options of the script: those without an argument and those with one.
@@ -102,40 +132,40 @@ const (
 	argumentLetters = "mdfFShHbBxXt"
 )
 
-func runQmHandle(env *Env, argv []string) error {
+func runQmHandle(env *cli.Env, argv []string) error {
 	h := &handling{stopped: make(chan struct{})}
-	var opt queueOptions
-	saveSet, err := h.parse(env, argv, &opt)
+	var o qmHandleOptions
+	saveSet, err := h.parse(env, argv, &o)
 	if err != nil {
 		return err
 	}
-	if err := opt.check(saveSet); err != nil {
+	if err := o.check(saveSet); err != nil {
 		return err
 	}
 	if len(h.steps) == 0 {
-		return Usagef("nothing to do: no option that lists or removes")
+		return cli.Usagef("nothing to do: no option that lists or removes")
 	}
-	if h.settings, err = env.settings(); err != nil {
+	if h.settings, err = env.Settings(); err != nil {
 		return err
 	}
-	q, err := openQueue(env.qmail(h.settings) + "/queue")
+	q, err := openQueue(qmailDir(env, h.settings) + "/queue")
 	if err != nil {
 		return err
 	}
 	defer q.Close()
-	if h.removal, err = env.newRemoval(q, opt); err != nil {
+	if h.removal, err = newRemoval(env, q, o.queueOptions); err != nil {
 		return err
 	}
 	defer h.close()
-	signals := env.catchAll(func() { close(h.stopped) }, h.atLast)
+	signals := env.CatchAll(func() { close(h.stopped) }, h.atLast)
 	err = h.run()
-	if sig := signals.stop(); sig != nil {
+	if sig := signals.Stop(); sig != nil {
 		env.WarnedAll(queuePlace)
-		env.Warn("%s, %d messages removed", Killed(*sig), h.removed.Load())
-		if err != nil && !errors.Is(err, queue.ErrStopped) && !errors.Is(err, ErrReported) {
-			env.Warn("%s", describe(err))
+		env.Warn("%s, %s removed", cli.Killed(*sig), cli.Count(h.removed.Load(), "message"))
+		if err != nil && !errors.Is(err, queue.ErrStopped) && !errors.Is(err, cli.ErrReported) {
+			env.Warn("%s", cli.Describe(err))
 		}
-		return Killed(*sig)
+		return cli.Killed(*sig)
 	}
 	if err != nil {
 		env.WarnedAll(queuePlace)
@@ -146,45 +176,29 @@ func runQmHandle(env *Env, argv []string) error {
 
 // parse reads the options. What is wrong with one is found before anything is
 // done.
-func (h *handling) parse(env *Env, argv []string, opt *queueOptions) (saveSet bool, err error) {
+func (h *handling) parse(env *cli.Env, argv []string, o *qmHandleOptions) (saveSet bool, err error) {
 	set := getopt.New()
-	values := make(map[string]*string)
-	for _, c := range plainLetters {
-		set.Flag(new(bool), c)
-	}
-	for _, c := range argumentLetters {
-		v := new(string)
-		set.Flag(v, c).SetOptional()
-		values[string(c)] = v
-	}
-	set.FlagLong(&opt.dryRun, "dry-run", 0)
-	set.FlagLong(&h.json, "json", 0)
-	set.FlagLong(&opt.live, "live", 0)
-	set.FlagLong(&opt.alarm, "alrm", 0)
-	set.FlagLong(&opt.save, "save", 0)
-	var age, recipient string
-	set.FlagLong(&age, "older-than", 0)
-	set.FlagLong(&recipient, "recipient", 0)
+	o.declare(set)
 	now := env.Now()
 	var long []criterion
 	lists := false
-	_, err = env.parse(set, argv, 0, 0, 0, func(o getopt.Option) error {
-		switch o.LongName() {
+	_, err = env.ParseEach(set, argv, 0, 0, func(given getopt.Option) error {
+		switch given.LongName() {
 		case "older-than":
-			c, err := olderThan(age, now)
+			c, err := olderThan(o.age, now)
 			long = append(long, c)
 			return err
 		case "recipient":
-			long = append(long, toRecipient(recipient))
+			long = append(long, toRecipient(o.recipient))
 			return nil
 		case "":
 		default:
 			return nil
 		}
-		letter := strings.TrimPrefix(o.ShortName(), "-")
+		letter := strings.TrimPrefix(given.ShortName(), "-")
 		lists = lists || strings.Contains("lLRs", letter)
 		argument := ""
-		if v := values[letter]; v != nil {
+		if v := o.values[letter]; v != nil {
 			argument, *v = *v, ""
 		}
 		return h.letter(letter, argument)
@@ -192,9 +206,10 @@ func (h *handling) parse(env *Env, argv []string, opt *queueOptions) (saveSet bo
 	if err != nil {
 		return false, err
 	}
+	h.json = o.json
 	if len(argv) == 1 {
-		env.printHelp(env.help(env.applet))
-		return false, errDone
+		env.ShowHelp()
+		return false, cli.ErrDone
 	}
 	if lists || h.numbersOnly {
 		h.narrow = long
@@ -210,7 +225,7 @@ func (h *handling) parse(env *Env, argv []string, opt *queueOptions) (saveSet bo
 // letter takes one of the script's options.
 func (h *handling) letter(letter, argument string) error {
 	if argument == "" && strings.Contains(argumentLetters, letter) && letter != "f" {
-		return Usagef("-%s: its argument must stand in the same word", letter)
+		return cli.Usagef("-%s: its argument must stand in the same word", letter)
 	}
 	do := func(run func() error) { h.steps = append(h.steps, step{run: run}) }
 	switch letter {
@@ -233,7 +248,7 @@ func (h *handling) letter(letter, argument string) error {
 	case "m":
 		n, err := parseMessageNumber(argument)
 		if err != nil {
-			return Usagef("-m: %s: not a message number", argument)
+			return cli.Usagef("-m: %s: not a message number", argument)
 		}
 		do(func() error { return h.show(n) })
 	case "t":
@@ -241,7 +256,7 @@ func (h *handling) letter(letter, argument string) error {
 		if err != nil {
 			return err
 		}
-		do(func() error { return h.renew(re, argument) })
+		h.steps = append(h.steps, step{run: func() error { return h.renew(re, argument) }, changes: true})
 	default:
 		c, err := newCriterion(letter, argument)
 		if err != nil {
@@ -269,6 +284,7 @@ func (h *handling) run() error {
 	}
 	switch {
 	case !removes:
+		h.env.OnlyShows = !h.changes()
 	case h.opt.dryRun:
 		if err := h.q.Check(); err != nil {
 			return err
@@ -306,14 +322,24 @@ func (h *handling) run() error {
 	return nil
 }
 
+// changes reports whether a step that removes nothing changes something all the same.
+func (h *handling) changes() bool {
+	for _, s := range h.steps {
+		if s.changes || s.last {
+			return true
+		}
+	}
+	return false
+}
+
 // report says what ended a step. The next one is still done.
 func (h *handling) report(err error) {
 	if err == nil {
 		return
 	}
 	h.failed.Store(true)
-	if !errors.Is(err, ErrReported) && !errors.Is(err, errOutput) {
-		h.env.Warn("%s", describe(err))
+	if !errors.Is(err, cli.ErrReported) && !errors.Is(err, cli.ErrOutput) {
+		h.env.Warn("%s", cli.Describe(err))
 	}
 }
 
@@ -480,7 +506,7 @@ func (h *handling) command(key, line string, begun func()) error {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdout = h.childOutput()
-	cmd.Stderr = fileOrNil(h.env.Stderr)
+	cmd.Stderr = fileOrNil(cli.FileOf(h.env.Stderr))
 	err := cmd.Start()
 	begun()
 	if err == nil {
@@ -492,30 +518,21 @@ func (h *handling) command(key, line string, begun func()) error {
 	return nil
 }
 
-// childOutput flushes standard output and returns what a child gets of it:
-// nothing where nobody takes it any more, since a script that dies of SIGPIPE
-// starts no qmail.
+// childOutput returns what a child gets of standard output: nothing where nobody
+// takes it any more.
 func (h *handling) childOutput() io.Writer {
-	out, ok := h.env.Stdout.(*output)
-	if !ok || h.quiet.Load() {
+	if h.quiet.Load() {
 		return nil
 	}
-	out.Flush()
-	out.mu.Lock()
-	defer out.mu.Unlock()
-	if out.err != nil {
-		return nil
-	}
-	return fileOrNil(out.to)
+	return fileOrNil(h.env.Stdout.Child())
 }
 
-// fileOrNil gives a child the descriptor itself, or nothing: a daemon that it
-// leaves behind would keep a pipe of ours open.
-func fileOrNil(w io.Writer) io.Writer {
-	if f := fileOf(w); f != nil {
-		return f
+// fileOrNil gives a child the descriptor itself, or nothing.
+func fileOrNil(f *os.File) io.Writer {
+	if f == nil {
+		return nil
 	}
-	return nil
+	return f
 }
 
 // alarm is -a.
@@ -550,6 +567,6 @@ func (h *handling) awaitStart() {
 }
 
 func (h *handling) version() error {
-	h.say("qmHandle v%s (kowaza %s)\n", scriptVersion, Version())
+	h.say("qmHandle v%s (kowaza %s)\n", scriptVersion, cli.Version())
 	return nil
 }

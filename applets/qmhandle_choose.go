@@ -1,17 +1,15 @@
 package applets
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
-	"kowaza/internal/jmail"
+	"kowaza/internal/cli"
+	"kowaza/internal/escape"
+	"kowaza/internal/message"
 	"kowaza/internal/queue"
 	"kowaza/internal/settings"
 )
@@ -26,7 +24,7 @@ type criterion struct {
 	number   uint64
 
 	envelope func(m *queue.Message) bool
-	field    func(name string, value []byte) bool // of the header: see textReader
+	field    func(name string, value []byte) bool // of the header: see message.Read
 	line     func(line []byte, body bool) bool
 }
 
@@ -39,7 +37,7 @@ func newCriterion(letter, argument string) (criterion, error) {
 	case "d":
 		n, err := parseMessageNumber(argument)
 		if err != nil {
-			return criterion{}, Usagef("-d: %s: not a message number", argument)
+			return criterion{}, cli.Usagef("-d: %s: not a message number", argument)
 		}
 		return criterion{byNumber: true, number: n, envelope: func(m *queue.Message) bool { return m.Number == n }}, nil
 	case "D":
@@ -109,7 +107,7 @@ func hasSender(m *queue.Message) bool {
 func compile(letter, argument, flags string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile(flags + argument)
 	if err != nil {
-		return nil, Usagef("-%s: %s: %s", letter, argument, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		return nil, cli.Usagef("-%s: %s: %s", letter, argument, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 	return re, nil
 }
@@ -122,11 +120,11 @@ func olderThan(age string, now time.Time) (criterion, error) {
 		unit = units[age[len(age)-1]]
 	}
 	if unit == 0 {
-		return criterion{}, Usagef("--older-than: %s: not a number with s, m, h, d or w behind it", age)
+		return criterion{}, cli.Usagef("--older-than: %s: not a number with s, m, h, d or w behind it", age)
 	}
 	n, err := settings.Number(age[:len(age)-1], 0, int(settings.MaxDays*24*time.Hour/unit))
 	if err != nil {
-		return criterion{}, Usagef("--older-than: %s: %s", age, err)
+		return criterion{}, cli.Usagef("--older-than: %s: %s", age, err)
 	}
 	before := now.Add(-time.Duration(n) * unit)
 	return looking("older than "+age, criterion{envelope: func(m *queue.Message) bool {
@@ -167,7 +165,7 @@ func toField(re *regexp.Regexp) func(string, []byte) bool {
 // reads.
 func subjectField(re *regexp.Regexp) func(string, []byte) bool {
 	return func(name string, value []byte) bool {
-		return name == "subject" && (re.Match(value) || re.MatchString(jmail.Show(value)))
+		return name == "subject" && (re.Match(value) || re.MatchString(message.Show(value)))
 	}
 }
 
@@ -196,8 +194,6 @@ func (h *handling) readText(m *queue.Message, criteria []criterion, yes []bool) 
 		return err
 	}
 	defer f.Close()
-	r := textReaders.Get().(*textReader)
-	defer textReaders.Put(r)
 	open := func() bool {
 		for i := range criteria {
 			if criteria[i].text() && !yes[i] {
@@ -206,7 +202,7 @@ func (h *handling) readText(m *queue.Message, criteria []criterion, yes []bool) 
 		}
 		return false
 	}
-	return r.read(f, func(name string, value []byte) bool {
+	return message.Read(f, func(name string, value []byte) bool {
 		for i, c := range criteria {
 			yes[i] = yes[i] || c.field != nil && c.field(name, value)
 		}
@@ -219,97 +215,6 @@ func (h *handling) readText(m *queue.Message, criteria []criterion, yes []bool) 
 	})
 }
 
-// A textReader takes a message apart: into lines, without their ends, and into
-// header fields, unfolded, their names in lower case.
-type textReader struct {
-	r     *bufio.Reader
-	line  []byte
-	field []byte
-	cut   bool // what next returned last goes on
-}
-
-var textReaders = sync.Pool{New: func() any { return &textReader{r: bufio.NewReaderSize(nil, 64<<10)} }}
-
-// maxTextLine is the longest line, in bytes, that is looked at as one; a longer
-// one counts as several. No pattern is worth more memory.
-const maxTextLine = 1 << 20
-
-// read goes on until one of the funcs says no.
-func (t *textReader) read(f io.Reader, field func(string, []byte) bool, each func([]byte, bool) bool) error {
-	t.r.Reset(f)
-	defer t.r.Reset(nil)
-	t.field, t.cut = t.field[:0], false
-	body := false
-	for {
-		rest := t.cut
-		line, err := t.next()
-		if err == io.EOF && len(line) == 0 {
-			if !body {
-				t.endField(field)
-			}
-			return nil
-		}
-		if err != nil && err != io.EOF {
-			return err
-		}
-		switch {
-		case rest && len(line) == 0: // a line that was cut just at its end
-		case body:
-			if !each(line, true) {
-				return nil
-			}
-		case len(line) == 0:
-			if body = true; !t.endField(field) {
-				return nil
-			}
-		default:
-			if !each(line, false) {
-				return nil
-			}
-			if !rest && line[0] != ' ' && line[0] != '\t' {
-				if !t.endField(field) {
-					return nil
-				}
-			}
-			if len(t.field) < maxTextLine {
-				t.field = append(t.field, line...)
-			}
-		}
-	}
-}
-
-// endField hands on the field that was put together.
-func (t *textReader) endField(field func(string, []byte) bool) bool {
-	name, value, ok := bytes.Cut(t.field, []byte(":"))
-	more := !ok || field(strings.ToLower(string(bytes.TrimRight(name, " \t"))), bytes.TrimLeft(value, " \t"))
-	t.field = t.field[:0]
-	return more
-}
-
-// next returns a line without its end, or as much of it as is looked at as one.
-func (t *textReader) next() ([]byte, error) {
-	t.line, t.cut = t.line[:0], false
-	for {
-		part, err := t.r.ReadSlice('\n')
-		if err == nil && len(t.line) == 0 {
-			return trimEnd(part), nil
-		}
-		t.line = append(t.line, part...)
-		if err == bufio.ErrBufferFull && len(t.line) < maxTextLine {
-			continue
-		}
-		if err == bufio.ErrBufferFull {
-			t.cut = true
-			return t.line, nil
-		}
-		return trimEnd(t.line), err
-	}
-}
-
-func trimEnd(line []byte) []byte {
-	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
-}
-
 // remove removes what the criteria choose, all of them in one reading of the
 // queue.
 func (h *handling) remove(criteria []criterion) error {
@@ -317,7 +222,7 @@ func (h *handling) remove(criteria []criterion) error {
 	onlyNumbers := true
 	for _, c := range criteria {
 		if c.looking != "" {
-			h.say("%s\n", Escape(c.looking))
+			h.say("%s\n", escape.String(c.looking))
 		}
 		if c.byNumber {
 			numbers[c.number] = true
@@ -327,34 +232,30 @@ func (h *handling) remove(criteria []criterion) error {
 	met := make([]bool, len(criteria))
 	before := h.removed.Load()
 	slotted := false
-	var verdicts sync.Map
-	err := h.q.List(queue.Listing{
+	err := queue.List(h.q, queue.Listing{
 		Keep: func(f queue.Found) bool {
 			return numbers[f.Number] || !onlyNumbers && f.State().Committed()
 		},
 		Header: h.saver != nil, // the subject is saved
-		Failed: h.failPath,
-		Work: func(m *queue.Message) {
-			verdicts.Store(m.Number, h.chosen(criteria, m))
-		},
-		Each: func(m *queue.Message) bool {
-			v, _ := verdicts.LoadAndDelete(m.Number)
-			chosen := false
-			for i, yes := range v.([]bool) {
-				// A half received message, or pieces of one, only by its number.
-				yes = yes && (m.State().Committed() || criteria[i].byNumber)
-				met[i] = met[i] || yes
-				chosen = chosen || yes
-			}
-			if chosen {
-				slotted = true
-				h.say("Message %d slotted for deletion\n", m.Number)
-				h.removal.remove(m)
-			} else {
-				h.problems(m)
-			}
-			return !h.isStopped()
-		},
+		Failed: h.unreadable,
+	}, func(m *queue.Message) []bool {
+		return h.chosen(criteria, m)
+	}, func(m *queue.Message, verdicts []bool) bool {
+		chosen := false
+		for i, yes := range verdicts {
+			// A half received message, or pieces of one, only by its number.
+			yes = yes && (m.State().Committed() || criteria[i].byNumber)
+			met[i] = met[i] || yes
+			chosen = chosen || yes
+		}
+		if chosen {
+			slotted = true
+			h.say("Message %d slotted for deletion\n", m.Number)
+			h.removal.remove(m)
+		} else {
+			h.problems(m)
+		}
+		return !h.isStopped()
 	})
 	if err != nil || h.isStopped() {
 		return err
@@ -365,7 +266,7 @@ func (h *handling) remove(criteria []criterion) error {
 		case c.byNumber:
 			h.fail(c.number, queue.ErrNotFound)
 		default:
-			h.say("%s\n", Escape(c.none))
+			h.say("%s\n", escape.String(c.none))
 		}
 	}
 	n := h.removed.Load() - before
@@ -385,6 +286,6 @@ func (h *handling) remove(criteria []criterion) error {
 func (h *handling) problems(m *queue.Message) {
 	for _, err := range m.Problems {
 		h.failed.Store(true)
-		h.env.WarnLike(queuePlace, fmt.Sprint(m.Number), errors.New(describe(err)))
+		h.env.WarnLike(queuePlace, fmt.Sprint(m.Number), errors.New(cli.Describe(err)))
 	}
 }

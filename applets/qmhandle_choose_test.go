@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"kowaza/internal/message"
 	"kowaza/internal/queue/queuetest"
 )
 
@@ -250,7 +251,7 @@ func TestSubjects(t *testing.T) {
 // found, wherever in it the pattern stands, and that where it is cut neither an
 // empty line comes to be, which would end the header, nor a field.
 func TestLongLines(t *testing.T) {
-	const cut = maxTextLine
+	const cut = message.MaxLine
 	x := func(n int) string { return strings.Repeat("x", n) }
 	q := newTestQueue(t, queuetest.Layout{})
 	names := make(map[uint64]string)

@@ -7,12 +7,12 @@ import (
 	"io"
 	"regexp"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/term"
 
-	"kowaza/internal/jmail"
+	"kowaza/internal/escape"
+	"kowaza/internal/message"
 	"kowaza/internal/queue"
 )
 
@@ -44,29 +44,26 @@ func (k listKind) takes(f queue.Found, json bool) bool {
 // list is -l, -L and -R.
 func (h *handling) list(kind listKind) error {
 	var counts statistics
-	var shown sync.Map
-	err := h.q.List(queue.Listing{
+	err := queue.List(h.q, queue.Listing{
 		Keep: func(f queue.Found) bool {
 			counts.add(f)
 			return kind.takes(f, h.json)
 		},
 		Header: !h.numbersOnly,
-		Failed: h.failPath,
-		Work: func(m *queue.Message) {
-			if !h.narrowed(m) {
-				return
-			}
-			shown.Store(m.Number, h.show1(m))
-		},
-		Each: func(m *queue.Message) bool {
-			text, ok := shown.LoadAndDelete(m.Number)
-			if !ok {
-				return !h.isStopped()
-			}
-			h.problems(m)
-			_, err := h.env.Stdout.Write(text.([]byte))
-			return err == nil && !h.isStopped()
-		},
+		Failed: h.unreadable,
+	}, func(m *queue.Message) *[]byte {
+		if !h.narrowed(m) {
+			return nil
+		}
+		text := h.show1(m)
+		return &text
+	}, func(m *queue.Message, text *[]byte) bool {
+		if text == nil {
+			return !h.isStopped()
+		}
+		h.problems(m)
+		_, err := h.env.Stdout.Write(*text)
+		return err == nil && !h.isStopped()
 	})
 	if err != nil || h.isStopped() || h.numbersOnly || h.json {
 		return err
@@ -129,7 +126,7 @@ func (h *handling) showText(b *bytes.Buffer, m *queue.Message) {
 	label := func(name, value string) {
 		b.WriteString("  " + h.paint(blue, name) + ": " + value + "\n")
 	}
-	label("Return-path", Escape(m.Sender))
+	label("Return-path", escape.String(m.Sender))
 	for _, f := range []struct {
 		name  string
 		field queue.Field
@@ -137,7 +134,7 @@ func (h *handling) showText(b *bytes.Buffer, m *queue.Message) {
 		{"From", m.Header.From}, {"To", m.Header.To}, {"Cc", m.Header.Cc}, {"Subject", m.Header.Subject}, {"Date", m.Header.Date},
 	} {
 		if f.field.Present {
-			label(f.name, Escape(jmail.Show(f.field.Raw)))
+			label(f.name, escape.String(message.Show(f.field.Raw)))
 		}
 	}
 	label("Size", strconv.FormatInt(m.Size, 10)+" bytes")
@@ -178,18 +175,15 @@ func (h *handling) count() (counts statistics, err error) {
 		err = h.q.Scan(func(f queue.Found) bool {
 			counts.add(f)
 			return !h.isStopped()
-		}, h.failPath)
+		}, h.unreadable)
 		return counts, err
 	}
-	err = h.q.List(queue.Listing{
-		Failed: h.failPath,
-		Each: func(m *queue.Message) bool {
-			h.problems(m)
-			if h.narrowed(m) {
-				counts.add(m.Found)
-			}
-			return !h.isStopped()
-		},
+	err = h.q.List(queue.Listing{Failed: h.unreadable}, func(m *queue.Message) bool {
+		h.problems(m)
+		if h.narrowed(m) {
+			counts.add(m.Found)
+		}
+		return !h.isStopped()
 	})
 	return counts, err
 }
@@ -249,47 +243,40 @@ func (h *handling) show(n uint64) error {
 		_, err = io.Copy(h.env.Stdout, f)
 		return err
 	}
-	r := textReaders.Get().(*textReader)
-	defer textReaders.Put(r)
-	return r.read(f, func(string, []byte) bool { return true }, func(line []byte, body bool) bool {
-		h.say("%s\n", Escape(string(line)))
+	return message.Read(f, func(string, []byte) bool { return true }, func(line []byte, body bool) bool {
+		h.say("%s\n", escape.String(string(line)))
 		return !h.isStopped()
 	})
 }
 
 func (h *handling) onTerminal() bool {
-	out, ok := h.env.Stdout.(*output)
-	if !ok {
-		return false
-	}
-	f := fileOf(out.to)
+	f := h.env.Stdout.File()
 	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
 // renew is -t.
 func (h *handling) renew(re *regexp.Regexp, argument string) error {
-	h.say("Looking for messages with recipients in %s\n", Escape(argument))
+	h.say("Looking for messages with recipients in %s\n", escape.String(argument))
 	met := false
 	err := h.q.List(queue.Listing{
 		Keep:   func(f queue.Found) bool { return f.State() == queue.S5 && f.HasRemote() },
-		Failed: h.failPath,
-		Each: func(m *queue.Message) bool {
-			h.problems(m)
-			if !remoteMatch(m, re) {
-				return !h.isStopped()
-			}
-			met = true
-			h.say("Message %d being tagged for earlier retry (and lengthened stay in queue)!\n", m.Number)
-			if !h.opt.dryRun {
-				if err := h.q.Renew(m, h.env.Now().Truncate(time.Microsecond)); err != nil {
-					h.fail(m.Number, err)
-				}
-			}
+		Failed: h.unreadable,
+	}, func(m *queue.Message) bool {
+		h.problems(m)
+		if !remoteMatch(m, re) {
 			return !h.isStopped()
-		},
+		}
+		met = true
+		h.say("Message %d being tagged for earlier retry (and lengthened stay in queue)!\n", m.Number)
+		if !h.opt.dryRun {
+			if err := h.q.Renew(m, h.env.Now().Truncate(time.Microsecond)); err != nil {
+				h.fail(m.Number, err)
+			}
+		}
+		return !h.isStopped()
 	})
 	if err == nil && !met && !h.isStopped() {
-		h.say("No messages with recipients in %s found in the queue!\n", Escape(argument))
+		h.say("No messages with recipients in %s found in the queue!\n", escape.String(argument))
 	}
 	return err
 }

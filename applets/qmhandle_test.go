@@ -3,7 +3,6 @@ package applets
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kowaza/internal/cli"
 	"kowaza/internal/queue/queuetest"
 )
 
@@ -75,8 +75,8 @@ func (q *testQueue) run(in string, argv ...string) (stdout, stderr string, statu
 
 func (q *testQueue) runTo(out io.Writer, in string, argv ...string) (stderr string, status int) {
 	var errs bytes.Buffer
-	env := &Env{
-		Stdin: strings.NewReader(in), Stdout: out, Stderr: &errs,
+	env := &cli.Env{
+		Stdin: strings.NewReader(in), Stdout: cli.NewOutput(out), Stderr: &errs,
 		Getenv: func(key string) string {
 			if key == "KOWAZA_CONF" {
 				return q.root + "/kowaza.conf"
@@ -562,7 +562,7 @@ func TestOutputFails(t *testing.T) {
 		r, w, err := os.Pipe()
 		must(t, err)
 		r.Close()
-		if errs, status := q.runTo(w, "", append([]string{"qmHandle"}, argv...)...); status != 1 || errs != "qmHandle: standard output: broken pipe\n" {
+		if errs, status := q.runTo(w, "", append([]string{"qmHandle"}, argv...)...); status != 1 || errs != "" && !slices.Contains(argv, "-D") {
 			t.Errorf("%q: status %d, %q", argv, status, errs)
 		}
 	}
@@ -602,9 +602,7 @@ func TestArrivals(t *testing.T) {
 			}
 			text := fmt.Sprintf("Subject: new %d\n\n%d\n", i, i)
 			n, err := q.Add(queuetest.Message{State: "S4", Sender: fmt.Sprintf("new%d@a.example", i), Remote: []string{"Ty@b.example"}, Body: text})
-			// One that went as soon as it had come is too late only for its date.
-			var pe *fs.PathError
-			if err != nil && !(errors.As(err, &pe) && pe.Op == "chtimes") {
+			if err != nil {
 				t.Errorf("a message could not come: %v", err)
 				return
 			}

@@ -10,10 +10,12 @@ import (
 
 	"github.com/pborman/getopt/v2"
 
+	"kowaza/internal/cli"
+	"kowaza/internal/escape"
 	"kowaza/internal/queue"
 )
 
-var qqclean = &Applet{
+var qqclean = &cli.Applet{
 	Name: "qqclean",
 	Help: `usage: qqclean [-hnv] [-Q DIR] [-s DIR] [-w SECONDS] [--orphans] NUMBER... | -
 Remove messages from qmail's queue; qmail-send must be stopped first.
@@ -34,62 +36,75 @@ NUMBER is what qmail-qread shows, 555 or #555; - reads numbers from standard
 input. What is half received goes only when it is dead, after 36 hours.
 Settings: QMAIL in /etc/kowaza.conf.
 `,
-	Run: runQqclean,
+	Options: func(set *getopt.Set) { new(qqcleanOptions).declare(set) },
+	Run:     runQqclean,
+}
+
+type qqcleanOptions struct {
+	queueOptions
+	verbose, orphans bool
+	queue, wait      string
+}
+
+func (o *qqcleanOptions) declare(set *getopt.Set) {
+	set.FlagLong(&o.dryRun, "dry-run", 'n')
+	set.FlagLong(&o.live, "live", 0)
+	set.FlagLong(&o.alarm, "alrm", 0)
+	set.FlagLong(&o.save, "save", 's')
+	set.FlagLong(&o.verbose, "verbose", 'v')
+	set.FlagLong(&o.orphans, "orphans", 0)
+	set.FlagLong(&o.queue, "queue", 'Q')
+	o.wait = "0"
+	set.FlagLong(&o.wait, "wait", 'w')
 }
 
 // maxWait bounds --wait, in seconds: a day.
 const maxWait = 86400
 
-func runQqclean(env *Env, argv []string) error {
+func runQqclean(env *cli.Env, argv []string) error {
 	set := getopt.New()
-	var opt queueOptions
-	set.FlagLong(&opt.dryRun, "dry-run", 'n')
-	set.FlagLong(&opt.live, "live", 0)
-	set.FlagLong(&opt.alarm, "alrm", 0)
-	set.FlagLong(&opt.save, "save", 's')
-	verbose := set.BoolLong("verbose", 'v')
-	orphans := set.BoolLong("orphans", 0)
-	dir := set.StringLong("queue", 'Q', "")
-	waitText := set.StringLong("wait", 'w', "0")
+	var o qqcleanOptions
+	o.declare(set)
 	args, err := env.Parse(set, argv, 0, maxOperands)
 	if err != nil {
 		return err
 	}
-	if err := opt.check(set.IsSet("save")); err != nil {
+	if err := o.check(set.IsSet("save")); err != nil {
 		return err
 	}
-	wait, err := parseNumber("--wait", *waitText, 0, maxWait)
+	wait, err := cli.Number("--wait", o.wait, 0, maxWait)
 	switch {
 	case err != nil:
 		return err
-	case set.IsSet("queue") && *dir == "":
-		return Usagef("--queue: empty name of a directory")
-	case opt.live && *orphans:
-		return Usagef("--live goes without --orphans: pieces without a message are nobody's")
-	case opt.live && set.IsSet("wait"):
-		return Usagef("--live goes without --wait: it takes no lock")
-	case len(args) == 0 && !*orphans:
-		return Usagef("too few operands")
+	case set.IsSet("queue") && o.queue == "":
+		return cli.Usagef("--queue: empty name of a directory")
+	case o.live && o.orphans:
+		return cli.Usagef("--live goes without --orphans: pieces without a message are nobody's")
+	case o.live && set.IsSet("wait"):
+		return cli.Usagef("--live goes without --wait: it takes no lock")
+	case len(args) == 0 && !o.orphans:
+		return cli.Usagef("too few operands")
 	}
-	numbers, err := env.queueNumbers(args)
+	numbers, err := queueNumbers(env, args)
 	if err != nil {
 		return err
 	}
-	if *dir, err = env.queueDir(*dir); err != nil {
+	dir, err := queueDir(env, o.queue)
+	if err != nil {
 		return err
 	}
-	q, err := openQueue(*dir)
+	q, err := openQueue(dir)
 	if err != nil {
 		return err
 	}
 	defer q.Close()
-	r, err := env.newRemoval(q, opt)
+	r, err := newRemoval(env, q, o.queueOptions)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	r.orphans = *orphans
-	c := &cleanup{removal: r, dir: *dir, numbers: numbers, all: len(args) == 0, verbose: *verbose}
+	r.orphans = o.orphans
+	c := &cleanup{removal: r, dir: dir, numbers: numbers, all: len(args) == 0, verbose: o.verbose}
 	return c.run(time.Duration(wait) * time.Second)
 }
 
@@ -107,16 +122,16 @@ type cleanup struct {
 
 func (c *cleanup) run(wait time.Duration) error {
 	env, stop := c.env, make(chan struct{})
-	signals := env.catch(func() { close(stop) })
-	progress := env.startProgress(c.verbose, func() string {
-		return fmt.Sprintf("%d messages %s", c.removed.Load(), c.gone())
+	signals := env.Catch(func() { close(stop) })
+	progress := env.StartProgress(c.verbose, func() string {
+		return cli.Count(c.removed.Load(), "message") + " " + c.gone()
 	})
 	err := c.clean(wait, stop)
-	progress.stop()
-	if sig := signals.stop(); sig != nil {
+	progress.Stop()
+	if sig := signals.Stop(); sig != nil {
 		env.WarnedAll(queuePlace)
-		env.Warn("%s, %d messages %s", Killed(*sig), c.removed.Load(), c.gone())
-		return Killed(*sig)
+		env.Warn("%s, %s %s", cli.Killed(*sig), cli.Count(c.removed.Load(), "message"), c.gone())
+		return cli.Killed(*sig)
 	}
 	if err != nil {
 		env.WarnedAll(queuePlace)
@@ -130,7 +145,7 @@ func (c *cleanup) run(wait time.Duration) error {
 		c.fail(n, missing)
 	}
 	if c.verbose {
-		env.Warn("%d messages %s, %d bytes", c.removed.Load(), c.gone(), c.bytes)
+		env.Warn("%s %s, %s", cli.Count(c.removed.Load(), "message"), c.gone(), cli.Count(c.bytes, "byte"))
 	}
 	return c.finish()
 }
@@ -149,7 +164,12 @@ func (c *cleanup) gone() string {
 func (c *cleanup) clean(wait time.Duration, stop <-chan struct{}) error {
 	switch {
 	case c.opt.dryRun:
-		if err := c.q.Check(); err != nil {
+		c.env.OnlyShows = true
+		check := c.q.Check
+		if c.few() {
+			check = func() error { return c.q.CheckNumbers(c.numbers.order) }
+		}
+		if err := check(); err != nil {
 			return err
 		}
 	case c.opt.live:
@@ -165,29 +185,46 @@ func (c *cleanup) clean(wait time.Duration, stop <-chan struct{}) error {
 			return err
 		}
 		defer lock.Unlock()
-		if err := lock.Check(); err != nil {
+		check := lock.Check
+		if c.few() {
+			check = func() error { return lock.CheckNumbers(c.numbers.order) }
+		}
+		if err := check(); err != nil {
 			return err
 		}
 		c.lock = lock
 	}
-	return c.q.List(queue.Listing{
+	list := c.q.List
+	if c.few() {
+		list = func(l queue.Listing, each func(*queue.Message) bool) error {
+			return c.q.ListNumbers(c.numbers.order, l, each)
+		}
+	}
+	return list(queue.Listing{
 		Keep: func(f queue.Found) bool {
 			return c.numbers.has(f.Number) || c.all && f.State() == queue.Orphan
 		},
 		Header: c.saver != nil, // the subject is saved
-		Failed: c.failPath,
-		Each: func(m *queue.Message) bool {
-			c.numbers.found(m.Number)
-			c.one(m)
-			select {
-			case <-stop:
-				return false
-			default:
-				return true
-			}
-		},
+		Failed: c.unreadable,
+	}, func(m *queue.Message) bool {
+		c.numbers.found(m.Number)
+		c.one(m)
+		select {
+		case <-stop:
+			return false
+		default:
+			return true
+		}
 	})
 }
+
+// maxFew is how many messages are looked up one by one: more are found sooner by
+// reading the whole queue.
+const maxFew = 256
+
+// few reports whether the numbers asked for are so few that the rest of the queue
+// is left alone.
+func (c *cleanup) few() bool { return !c.all && len(c.numbers.order) <= maxFew }
 
 func (c *cleanup) one(m *queue.Message) {
 	if !c.remove(m) {
@@ -195,7 +232,7 @@ func (c *cleanup) one(m *queue.Message) {
 	}
 	if c.opt.dryRun {
 		for _, path := range c.q.Pieces(m.Found) {
-			fmt.Fprintln(c.env.Stdout, Escape(c.dir+"/"+path))
+			fmt.Fprintln(c.env.Stdout, escape.String(c.dir+"/"+path))
 		}
 	}
 	if c.verbose {
@@ -204,7 +241,7 @@ func (c *cleanup) one(m *queue.Message) {
 }
 
 // queueNumbers reads the operands, and standard input where one is "-".
-func (env *Env) queueNumbers(args []string) (*numberSet, error) {
+func queueNumbers(env *cli.Env, args []string) (*numberSet, error) {
 	s := &numberSet{index: make(map[uint64]int)}
 	input := false
 	for _, arg := range args {
@@ -230,7 +267,7 @@ func (env *Env) queueNumbers(args []string) (*numberSet, error) {
 	case nil:
 		return s, nil
 	case bufio.ErrTooLong:
-		return nil, Usagef("standard input: not a message number")
+		return nil, cli.Usagef("standard input: not a message number")
 	default:
 		return nil, &readError{err}
 	}
@@ -247,7 +284,7 @@ type numberSet struct {
 func (s *numberSet) add(word string) error {
 	n, err := parseMessageNumber(strings.TrimPrefix(word, "#"))
 	if err != nil {
-		return Usagef("%s: not a message number", word)
+		return cli.Usagef("%s: not a message number", word)
 	}
 	if _, twice := s.index[n]; !twice {
 		s.index[n] = len(s.order)

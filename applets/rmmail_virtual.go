@@ -5,25 +5,25 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/pborman/getopt/v2"
 
+	"kowaza/internal/cli"
 	"kowaza/internal/maildir"
 	"kowaza/internal/settings"
 	"kowaza/internal/users"
 )
 
-var rmmailVirtual = &Applet{
+var rmmailVirtual = &cli.Applet{
 	Name: "rmmail_virtual",
 	Help: `usage: rmmail_virtual [-hnv] [-d N] [-j N] [--shard K/N]
 Remove old messages from the Maildirs of all virtual users.
 
   -d, --days N       messages more than N days old go; default: DAYS, or 21
-      --folder NAME  only this folder; may be repeated: INBOX, Trash, Work/2019,
-                     ゴミ箱; * and ? stand for any characters
+      --folder NAME  only this folder; may be repeated: INBOX, Trash, Work/2019;
+                     * and ? stand for any characters
   -h, --help         show this help
   -j, --jobs N       work on N things at once
       --keep-flagged messages with the flag F stay
@@ -38,37 +38,47 @@ Virtual users are those of qmail's users/assign whose home lies below VMDIR and
 whose account is VUSER. Settings: VMDIR, VUSER, DAYS and QMAIL in
 /etc/kowaza.conf.
 `,
-	Run: runRmmailVirtual,
+	Options: func(set *getopt.Set) { new(rmmailVirtualOptions).declare(set) },
+	Run:     runRmmailVirtual,
 }
 
-func runRmmailVirtual(env *Env, argv []string) error {
+type rmmailVirtualOptions struct {
+	maildirOptions
+	days, shard string
+}
+
+func (o *rmmailVirtualOptions) declare(set *getopt.Set) {
+	o.maildirOptions.declare(set)
+	set.FlagLong(&o.days, "days", 'd')
+	set.FlagLong(&o.shard, "shard", 0)
+}
+
+func runRmmailVirtual(env *cli.Env, argv []string) error {
 	now := env.Now()
 	set := getopt.New()
-	var c cleaning
-	c.flags(set)
-	daysText := set.StringLong("days", 'd', "")
-	shardText := set.StringLong("shard", 0, "")
+	var o rmmailVirtualOptions
+	o.declare(set)
 	if _, err := env.Parse(set, argv, 0, 0); err != nil {
 		return err
 	}
 	days := -1
 	var err error
 	if set.IsSet("days") {
-		if days, err = parseNumber("--days", *daysText, 0, settings.MaxDays); err != nil {
+		if days, err = cli.Number("--days", o.days, 0, settings.MaxDays); err != nil {
 			return err
 		}
 	}
 	share := shard{1, 1}
 	if set.IsSet("shard") {
-		if share, err = parseShard(*shardText); err != nil {
+		if share, err = parseShard(o.shard); err != nil {
 			return err
 		}
 	}
-	opt, err := c.options(now, days)
+	opt, err := o.options(now, days)
 	if err != nil {
 		return err
 	}
-	s, err := env.settings()
+	s, err := env.Settings()
 	if err != nil {
 		return err
 	}
@@ -79,8 +89,8 @@ func runRmmailVirtual(env *Env, argv []string) error {
 		return errors.New("neither VMDIR nor VUSER is set: say in " + settings.File +
 			" where the virtual users' homes are, or whose they are")
 	}
-	return env.cleanVirtual(opt, c.verbose, share, users.VirtualList{
-		Assign: env.qmail(s) + "/users/assign",
+	return cleanVirtual(env, opt, o.verbose, share, users.VirtualList{
+		Assign: qmailDir(env, s) + "/users/assign",
 		VMDir:  s.VMDir,
 		VUser:  s.VUser,
 		Passwd: users.Passwd{Root: env.Root},
@@ -91,8 +101,8 @@ func runRmmailVirtual(env *Env, argv []string) error {
 const notEntered = "virtual users"
 
 // cleanVirtual cleans the Maildirs of this host's share of the users.
-func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, list users.VirtualList) error {
-	r := env.newCleaningRun(opt, verbose)
+func cleanVirtual(env *cli.Env, opt maildir.Options, verbose bool, share shard, list users.VirtualList) error {
+	r := newMaildirRun(env, opt, verbose)
 	v := &virtualRun{env: env, list: list, share: share,
 		targets: make(chan *maildir.Target, 256), end: make(chan struct{}), places: make(map[string]bool)}
 	var total maildir.Stats
@@ -121,7 +131,7 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 	}
 	go v.find()
 	err := r.run(v.targets)
-	var killed Killed
+	var killed cli.Killed
 	if errors.As(err, &killed) {
 		return err
 	}
@@ -133,7 +143,11 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 		env.WarnedAll(place)
 	}
 	if verbose {
-		env.Warn("%d users, %s", cleaned, summary(total, opt.DryRun))
+		env.Warn("%s, %s", cli.Count(int64(cleaned), "user"), summary(total, opt.DryRun))
+	}
+	missing := error(nil)
+	if cleaned > 0 { // an empty share says nothing about folders
+		missing = r.missingFolders()
 	}
 	switch {
 	case v.err != nil:
@@ -141,9 +155,11 @@ func (env *Env) cleanVirtual(opt maildir.Options, verbose bool, share shard, lis
 	case v.users == 0:
 		return fmt.Errorf("%s: no virtual user%s", list.Assign, where(list))
 	case cleaned == 0 && !v.met:
-		return fmt.Errorf("none of %d virtual users%s has a Maildir: is the mail store mounted?", v.users, where(list))
+		return fmt.Errorf("none of %s%s has a Maildir: is the mail store mounted?", cli.Count(int64(v.users), "virtual user"), where(list))
 	case v.failed:
-		return ErrReported
+		return cli.ErrReported
+	case err == nil:
+		return missing
 	}
 	return err
 }
@@ -162,7 +178,7 @@ func where(list users.VirtualList) string {
 
 // A virtualRun finds the users while their Maildirs are being cleaned.
 type virtualRun struct {
-	env     *Env
+	env     *cli.Env
 	list    users.VirtualList
 	share   shard
 	targets chan *maildir.Target
@@ -183,10 +199,14 @@ func (v *virtualRun) find() {
 		var line *users.LineError
 		if errors.As(err, &line) {
 			v.places[line.File] = true
-			v.env.WarnLike(line.File, line.File+":"+strconv.Itoa(line.Line), line.Err)
+			what := line.File + ":" + strconv.Itoa(line.Line)
+			if line.Value != "" {
+				what += ": " + line.Value
+			}
+			v.env.WarnLike(line.File, what, line.Err)
 			return
 		}
-		v.env.Warn("%s", describe(err))
+		v.env.Warn("%s", cli.Describe(err))
 	})
 }
 
@@ -197,7 +217,7 @@ func (v *virtualRun) user(u users.Virtual) bool {
 	path := maildir.Home(u.Home)
 	if !v.share.has(u.Home) {
 		if !v.met {
-			info, err := os.Stat(path)
+			info, err := users.Stat(path)
 			v.met = err == nil && info.IsDir()
 		}
 		return true
@@ -221,7 +241,7 @@ func parseShard(s string) (shard, error) {
 	k, err1 := settings.Number(ktext, 1, maxShards)
 	n, err2 := settings.Number(ntext, 1, maxShards)
 	if !ok || err1 != nil || err2 != nil || k > n {
-		return shard{}, Usagef("--shard: %s: not K/N with K from 1 to N", s)
+		return shard{}, cli.Usagef("--shard: %s: not K/N with K from 1 to N", s)
 	}
 	return shard{uint64(k), uint64(n)}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/fnv"
+	"kowaza/internal/cli"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -72,8 +73,8 @@ func (s *mailStore) deliver(dir string, n int, old bool) {
 // rmmailVirtual runs the applet on the store.
 func (s *mailStore) rmmailVirtual(args ...string) (stdout, stderr string, status int) {
 	var out, errs bytes.Buffer
-	env := &Env{
-		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+	env := &cli.Env{
+		Stdin: strings.NewReader(""), Stdout: cli.NewOutput(&out), Stderr: &errs,
 		Getenv: func(key string) string {
 			if key == "KOWAZA_CONF" {
 				return s.root + "/kowaza.conf"
@@ -273,7 +274,7 @@ func TestFailingUsers(t *testing.T) {
 	for i := 0; i < n; i += 6 {
 		switch i / 6 % 4 {
 		case 0: // no Maildir
-			failing(i, s.maildir(i), "not a Maildir")
+			failing(i, s.maildir(i), "not a Maildir: no cur, no new, no tmp")
 		case 1: // no home
 			must(t, os.Rename(s.home(i), s.home(i)+"-away"))
 			fails[s.home(i)] = "no such file or directory"

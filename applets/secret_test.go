@@ -1,5 +1,3 @@
-//go:build linux
-
 package applets
 
 import (
@@ -19,30 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// What the test binary does instead of testing, by KOWAZA_TEST_AS.
-const (
-	asApplet = "applet" // be the applet that argv[0] names
-	asShell  = "shell"  // be its job control, see shell
-)
-
-func TestMain(m *testing.M) {
-	switch os.Getenv("KOWAZA_TEST_AS") {
-	case asApplet:
-		// The shell gives it the terminal first.
-		io.Copy(io.Discard, os.NewFile(3, "start"))
-		os.Exit(Main(System(), os.Args))
-	case asShell:
-		shell()
-	}
-	if role := roles[os.Getenv("KOWAZA_TEST_AS")]; role != nil {
-		role()
-		os.Exit(0)
-	}
-	code := m.Run()
-	removeStatic()
-	os.Exit(code)
-}
 
 // shell runs the applet as an interactive shell would: in a process group of
 // its own, which has the terminal, in a session that outlives it. It says what
@@ -474,6 +448,13 @@ func TestSecretSignals(t *testing.T) {
 		{"HUP", func(d *dialogue) { d.kill(syscall.SIGHUP) }, "killed by SIGHUP"},
 		{"typed QUIT", func(d *dialogue) { d.types("\x1c") }, "exit 131"},
 		{"QUIT", func(d *dialogue) { d.kill(syscall.SIGQUIT) }, "exit 131"},
+		{"ABRT", func(d *dialogue) { d.kill(syscall.SIGABRT) }, "exit 134"},
+		{"ILL", func(d *dialogue) { d.kill(syscall.SIGILL) }, "exit 132"},
+		{"TRAP", func(d *dialogue) { d.kill(syscall.SIGTRAP) }, "exit 133"},
+		{"SYS", func(d *dialogue) { d.kill(syscall.SIGSYS) }, "exit 159"},
+		{"SEGV", func(d *dialogue) { d.kill(syscall.SIGSEGV) }, "exit 139"},
+		{"BUS", func(d *dialogue) { d.kill(syscall.SIGBUS) }, "exit 135"},
+		{"FPE", func(d *dialogue) { d.kill(syscall.SIGFPE) }, "exit 136"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

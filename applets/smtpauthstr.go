@@ -8,9 +8,12 @@ import (
 	"strings"
 
 	"github.com/pborman/getopt/v2"
+
+	"kowaza/internal/cli"
+	"kowaza/internal/escape"
 )
 
-var smtpauthstr = &Applet{
+var smtpauthstr = &cli.Applet{
 	Name: "smtpauthstr",
 	Help: `usage: smtpauthstr [-h] [-c CHALLENGE | -l | -z AUTHZID] USERID [PASSWD]
 Print the string with which a mail client answers AUTH PLAIN.
@@ -28,16 +31,27 @@ Without PASSWD it asks for the password.
 
 Example: smtpauthstr hanako passwd
 `,
-	Run:    runSmtpauthstr,
-	Secret: true,
+	Options: func(set *getopt.Set) { new(smtpauthstrOptions).declare(set) },
+	Run:     runSmtpauthstr,
+	Secret:  true,
 }
 
-func runSmtpauthstr(env *Env, argv []string) error {
+type smtpauthstrOptions struct {
+	challenge, str, authzid string
+	login                   bool
+}
+
+func (o *smtpauthstrOptions) declare(set *getopt.Set) {
+	set.FlagLong(&o.challenge, "cram-md5", 'c')
+	set.FlagLong(&o.str, "decode", 'd')
+	set.FlagLong(&o.login, "login", 'l')
+	set.FlagLong(&o.authzid, "authzid", 'z')
+}
+
+func runSmtpauthstr(env *cli.Env, argv []string) error {
 	set := getopt.New()
-	challenge := set.StringLong("cram-md5", 'c', "")
-	str := set.StringLong("decode", 'd', "")
-	login := set.BoolLong("login", 'l')
-	authzid := set.StringLong("authzid", 'z', "")
+	var o smtpauthstrOptions
+	o.declare(set)
 	args, err := env.Parse(set, argv, 0, 2)
 	if err != nil {
 		return err
@@ -50,17 +64,17 @@ func runSmtpauthstr(env *Env, argv []string) error {
 	}
 	switch {
 	case modes > 1:
-		return Usagef("-c, -d, -l and -z exclude each other")
+		return cli.Usagef("-c, -d, -l and -z exclude each other")
 	case set.IsSet("decode") && len(args) > 0:
-		return Usagef("too many operands")
+		return cli.Usagef("too many operands")
 	case set.IsSet("decode"):
-		return env.decodeAuth(*str)
+		return decodeAuth(env, o.str)
 	case len(args) == 0:
-		return Usagef("too few operands")
+		return cli.Usagef("too few operands")
 	}
 	var nonce []byte
 	if set.IsSet("cram-md5") {
-		if nonce, err = decodeBase64("--cram-md5", *challenge); err != nil {
+		if nonce, err = decodeBase64("--cram-md5", o.challenge); err != nil {
 			return err
 		}
 	}
@@ -68,12 +82,12 @@ func runSmtpauthstr(env *Env, argv []string) error {
 	var password string
 	if len(args) == 2 {
 		password = args[1]
-	} else if password, err = env.askSecret("Password: "); err != nil {
+	} else if password, err = env.AskSecret("Password: "); err != nil {
 		return err
 	}
 	encode := base64.StdEncoding.EncodeToString
 	switch {
-	case *login: // no RFC; what servers ask for by "Username:" and "Password:"
+	case o.login: // no RFC; what servers ask for by "Username:" and "Password:"
 		_, err = fmt.Fprintf(env.Stdout, "%s\n%s\n", encode([]byte(user)), encode([]byte(password)))
 	case set.IsSet("cram-md5"): // RFC 2195
 		mac := hmac.New(md5.New, []byte(password))
@@ -81,9 +95,9 @@ func runSmtpauthstr(env *Env, argv []string) error {
 		_, err = fmt.Fprintln(env.Stdout, encode(fmt.Appendf(nil, "%s %x", user, mac.Sum(nil))))
 	default: // RFC 4616; the page's script names the user twice
 		if !set.IsSet("authzid") {
-			*authzid = user
+			o.authzid = user
 		}
-		_, err = fmt.Fprintln(env.Stdout, encode([]byte(*authzid+"\x00"+user+"\x00"+password)))
+		_, err = fmt.Fprintln(env.Stdout, encode([]byte(o.authzid+"\x00"+user+"\x00"+password)))
 	}
 	return err
 }
@@ -92,13 +106,13 @@ func decodeBase64(what, s string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	// The library skips line ends; a server's string has none.
 	if err != nil || s == "" || strings.ContainsAny(s, "\r\n") {
-		return nil, Usagef("%s: not base64", what) // it may hold a password
+		return nil, cli.Usagef("%s: not base64", what) // it may hold a password
 	}
 	return b, nil
 }
 
 // decodeAuth shows the fields of a string that smtpauthstr could have printed.
-func (env *Env) decodeAuth(s string) error {
+func decodeAuth(env *cli.Env, s string) error {
 	b, err := decodeBase64("--decode", s)
 	if err != nil {
 		return err
@@ -110,7 +124,7 @@ func (env *Env) decodeAuth(s string) error {
 		names, fields = []string{"userid", "digest"}, []string{user, digest}
 	}
 	for i, name := range names {
-		fmt.Fprintf(env.Stdout, "%s: %s\n", name, Escape(fields[i]))
+		fmt.Fprintf(env.Stdout, "%s: %s\n", name, escape.String(fields[i]))
 	}
 	return nil
 }

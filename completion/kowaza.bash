@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Completion for kowaza and its applets in bash, with or without the package
-# bash-completion. install.sh puts it where bash-completion looks, under the name
+# bash-completion. kowaza --install puts it where bash-completion looks, under the name
 # of each command; or else: source kowaza.bash
 
 # _kowaza_options APPLET: prints its options, one a line. What stands after a
@@ -9,7 +9,7 @@ _kowaza_options() {
 	local clean=(-h --help --version -n --dry-run -v --verbose -j:none --jobs:none
 		--folder:none --keep-flagged --seen-only --saved)
 	case $1 in
-	kowaza) set -- -h --help --list --version ;;
+	kowaza) set -- -h --help --install --list --version ;;
 	rmoldmail) set -- "${clean[@]}" -a --all-files -V --virtual ;;
 	rmmail_virtual) set -- "${clean[@]}" -d:none --days:none --shard:none ;;
 	qqclean) set -- -h --help --version -n --dry-run -v --verbose -Q:directory --queue:directory \

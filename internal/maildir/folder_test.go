@@ -3,69 +3,180 @@ package maildir
 import (
 	"encoding/base64"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf16"
-	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
+	"kowaza/internal/escape"
 )
 
 // TestNewFolder proves that a pattern which no folder's name can fit is an
-// error, and that INBOX alone is folded.
+// error, and so is text in another charset: its bytes would match any other such
+// bytes.
 func TestNewFolder(t *testing.T) {
-	for _, name := range []string{"", "/", "//", "/Trash", "Trash/", "a//b", "*/", "/*", "a///b"} {
+	for _, name := range []string{"", "/", "//", "/Trash", "Trash/", "a//b", "*/", "/*", "a///b", "INBOX/", "INBOX//a"} {
 		if f, err := NewFolder(name); err != ErrFolder {
 			t.Errorf("%q: %v, %v", name, f, err)
 		}
 	}
-	for name, pattern := range map[string]string{
-		"INBOX": "INBOX", "inbox": "INBOX", "InBox": "INBOX",
-		"Inbox/a": "Inbox/a", "inbo?": "inbo?", "inbox*": "inbox*", "Trash": "Trash", "trash": "trash",
-		"*": "*", "a/b": "a/b", " ": " ", "a,b": "a,b", ".": ".",
-		"か\u3099": "が", "e\u0301": "é", "ゴミ箱": "ゴミ箱",
-	} {
-		f, err := NewFolder(name)
-		if err != nil || string(f.pattern) != pattern || f.Name != name {
-			t.Errorf("%q: %q, %q, %v; want %q", name, f.Name, string(f.pattern), err, pattern)
+	for _, name := range []string{"\xa5\xb4\xa5\xdf\xc8\xa2", "Trash\xff"} {
+		if _, err := NewFolder(name); err != ErrFolderText {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for name, wild := range map[string]bool{"INBOX": false, "a/b": false, "a*": true, "?": true} {
+		if f, err := NewFolder(name); err != nil || f.Name != name || f.Wild() != wild {
+			t.Errorf("%q: %v, %v, wild: %v", name, f.Name, err, f.Wild())
 		}
 	}
 }
 
-// TestFolderNames proves what a directory is called by a client: layout and
+// dirsOf splits the path of a directory below the Maildir.
+func dirsOf(path string) []string {
+	if path == "" {
+		return nil
+	}
+	return strings.Split(path, "/")
+}
+
+// TestFolderShown proves what a directory is called by a client: layout and
 // encoding do not matter, and what only looks like an encoding stays as it is.
-func TestFolderNames(t *testing.T) {
-	for _, test := range []struct {
-		dirs string
-		want []string
-	}{
-		{"", []string{"INBOX"}},
-		{".Trash", []string{"Trash"}},
-		{"Trash", []string{"Trash"}},
-		{".Archive.2019", []string{"Archive/2019"}},
-		{"Archive/2019", []string{"Archive/2019"}},
-		{"Archive.2019", []string{"Archive.2019"}}, // layout=fs
-		{".ゴミ箱", []string{"ゴミ箱"}},
-		{".か\u3099", []string{"が"}},
-		{".&MLQw33ux-", []string{"&MLQw33ux-", "ゴミ箱"}},
-		{"&MLQw33ux-/&j,dg0TDhMPww6w-", []string{"&MLQw33ux-/&j,dg0TDhMPww6w-", "ゴミ箱/迷惑メール"}},
-		{".&MLMwmTDfe7E-", []string{"&MLMwmTDfe7E-", "ゴミ箱"}}, // two letters for ゴ
-		{".Work.&MLQw33ux-.x", []string{"Work/&MLQw33ux-/x", "Work/ゴミ箱/x"}},
-		{".a&-b", []string{"a&-b", "a&b"}},
-		{".&2D3cqQ-", []string{"&2D3cqQ-", "💩"}},
-		{".R&D", []string{"R&D", "R&D"}},
-		{".&MLQ", []string{"&MLQ", "&MLQ"}},
-		{".&-.&!", []string{"&-/&!", "&/&!"}},
-		{".&2D0-", []string{"&2D0-", "&2D0-"}}, // half a character
+func TestFolderShown(t *testing.T) {
+	for dirs, want := range map[string]string{
+		"":                            "INBOX",
+		".Trash":                      "Trash",
+		"Trash":                       "Trash",
+		".Archive.2019":               "Archive/2019",
+		"Archive/2019":                "Archive/2019",
+		"Archive.2019":                "Archive.2019", // layout=fs
+		"..EXPUNGED":                  ".EXPUNGED",
+		".a..b":                       "a/.b",
+		".a.":                         "a.",
+		"expunged/.Sent":              "expunged/Sent",
+		".ゴミ箱":                        "ゴミ箱",
+		".か\u3099":                    "が",
+		".&MLQw33ux-":                 "ゴミ箱",
+		".&MLMwmTDfe7E-":              "ゴミ箱", // two letters for ゴ
+		".a&-b":                       "a&b",
+		".&2D3cqQ-":                   "💩",
+		".R&D":                        "R&D",
+		".&MLQ":                       "&MLQ",
+		".&-.&!":                      "&/&!",
+		".&2D0-":                      "&2D0-", // half a character
+		".a\\2eb":                     "a.b",
+		"a\\2fb":                      "a/b",
+		"\\2fb":                       "\\2fb",
+		".a\\zz":                      "a\\zz",
+		".Work.&MLQw33ux-":            "Work/ゴミ箱",
+		"&MLQw33ux-/&j,dg0TDhMPww6w-": "ゴミ箱/迷惑メール",
 	} {
-		var dirs []string
-		if test.dirs != "" {
-			dirs = strings.Split(test.dirs, "/")
+		if got := folderNames(dirsOf(dirs)).shown; got != want {
+			t.Errorf("%s: %q; want %q", dirs, got, want)
 		}
-		if got := folderNames(dirs); !slices.Equal(got, test.want) {
-			t.Errorf("%s: %q; want %q", test.dirs, got, test.want)
+	}
+}
+
+// TestFolderMatches proves which of a store's folders a name stands for: as a
+// client shows it, with a server's own way to write it undone on both sides, and no
+// folder beyond what was named.
+func TestFolderMatches(t *testing.T) {
+	maildirpp := []string{"", ".Trash", ".Trash.old", ".Archive.2019", ".INBOX.Drafts", "..EXPUNGED", ".&MLQw33ux-"}
+	fs := []string{"", "Trash", "Archive/2019", ".EXPUNGED", "expunged", "expunged/.Sent", "Clients/a.b", "Clients/a/b", "R?D"}
+	escaped := []string{"", ".a\\2eb", ".a.b"}
+	for _, test := range []struct {
+		store   []string
+		pattern string
+		want    string // yes, then those that are taken only if nobody has a dot
+	}{
+		{maildirpp, "INBOX", ","},
+		{maildirpp, "inbox", ","},
+		{maildirpp, "Trash", ".Trash,"},
+		{maildirpp, "trash", ""},
+		{maildirpp, "INBOX.Trash", ".Trash,"},
+		{maildirpp, "INBOX/Trash", ".Trash,"},
+		{maildirpp, "Inbox.Trash", ".Trash,"},
+		{maildirpp, "Trash.old", "|.Trash.old,"},
+		{maildirpp, "INBOX.Trash.old", "|.Trash.old,"},
+		{maildirpp, "Trash/*", ".Trash.old,"},
+		{maildirpp, "INBOX/*", ".Trash,.Trash.old,.Archive.2019,.INBOX.Drafts,..EXPUNGED,.&MLQw33ux-,"},
+		{maildirpp, "INBOX.*", ".Trash,.Trash.old,.Archive.2019,.INBOX.Drafts,..EXPUNGED,.&MLQw33ux-,"},
+		{maildirpp, "Drafts", ".INBOX.Drafts,"},
+		{maildirpp, "INBOX/Drafts", ".INBOX.Drafts,"},
+		{maildirpp, ".EXPUNGED", "..EXPUNGED,"},
+		{maildirpp, "INBOX..EXPUNGED", "..EXPUNGED,"},
+		{maildirpp, ".Trash", ".Trash,"}, // as on disk
+		{maildirpp, ".*", "..EXPUNGED,"},
+		{maildirpp, "ゴミ箱", ".&MLQw33ux-,"},
+		{maildirpp, "INBOX.ゴミ箱", ".&MLQw33ux-,"},
+		{maildirpp, "&MLQw33ux-", ".&MLQw33ux-,"},
+		{maildirpp, "2019", ""},
+		{fs, "INBOX", ","},
+		{fs, "INBOX/Trash", "Trash,"},
+		{fs, ".EXPUNGED", ".EXPUNGED,"},
+		{fs, "EXPUNGED", ".EXPUNGED,"}, // Maildir++'s reading
+		{fs, "expunged", "expunged,"},
+		{fs, "expunged/Sent", "expunged/.Sent,"},
+		{fs, "Clients/a.b", "Clients/a.b,|Clients/a/b,"},
+		{fs, "Archive.2019", "|Archive/2019,"},
+		{fs, "R?D", "R?D,"},
+		{escaped, "a.b", ".a\\2eb,|.a.b,"},
+		{escaped, "a\\2eb", ".a\\2eb,"},
+		{escaped, "a/b", ".a.b,"},
+	} {
+		folder, err := NewFolder(test.pattern)
+		if err != nil {
+			t.Errorf("%s: %v", test.pattern, err)
+			continue
+		}
+		var sure, maybe string
+		for _, dirs := range test.store {
+			switch folder.matches(folderNames(dirsOf(dirs))) {
+			case yes:
+				sure += dirs + ","
+			case ifDotless:
+				maybe += dirs + ","
+			}
+		}
+		if maybe != "" {
+			sure += "|" + maybe
+		}
+		if sure != test.want {
+			t.Errorf("%s takes %q; want %q", test.pattern, sure, test.want)
+		}
+	}
+}
+
+// TestDots proves that a dot in a pattern is a separator unless a folder of the
+// same Maildir has one in its name; what is no folder does not count.
+func TestDots(t *testing.T) {
+	for _, test := range []struct {
+		folders []string
+		pattern string
+		removed int64
+	}{
+		{[]string{"Archive/2019"}, "Archive.2019", 1},
+		{[]string{"Archive/2019", "Clients/a.b"}, "Archive.2019", 0},
+		{[]string{"a/b", "a.b"}, "a.b", 1},
+		{[]string{".a.b"}, "a.b", 1},
+		{[]string{".a.b"}, "INBOX.a.b", 1},
+		{[]string{".a.b", `.x\2ey`}, "a.b", 0},
+		{[]string{".a.b", "..EXPUNGED"}, "a.b", 1},
+	} {
+		home := t.TempDir()
+		makeMaildir(t, home, 1, test.folders...)
+		if err := os.Mkdir(home+"/Maildir/dovecot.index.cache", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		folder, err := NewFolder(test.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, p := runPool(t, Options{Folders: []Folder{folder}}, Home(home))
+		if s := r.stats[Home(home)]; s.Removed != test.removed || p.Found(0) != (test.removed > 0) || len(r.errs) > 0 {
+			t.Errorf("%q, %s: %+v, found: %v, %v", test.folders, test.pattern, s, p.Found(0), r.errs)
 		}
 	}
 }
@@ -142,48 +253,6 @@ func TestGlobTime(t *testing.T) {
 	}
 }
 
-// TestHasFlag proves that a flag counts behind the last ":2," up to a comma or
-// the end, and nowhere else.
-func TestHasFlag(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		flag byte
-		want bool
-	}{
-		{"1.M1P2.host:2,S", 'S', true},
-		{"1.M1P2.host:2,DFRST", 'F', true},
-		{"1.M1P2.host:2,DFRST", 'P', false},
-		{"1.M1P2.host:2,", 'S', false},
-		{"1.M1P2.host", 'S', false},
-		{"1.MSFP2.S,S=1,F", 'S', false},
-		{"1.MSFP2.S,S=1,F", 'F', false},
-		{"1.host,S=123:2,F", 'S', false},
-		{"1.host,S=123:2,F", 'F', true},
-		{"1.host,S=123,W=130:2,Sab", 'S', true},
-		{"1.host:2,Sab", 'a', true},
-		{"1.host:2,s", 'S', false},
-		{"1.host:2,S,F", 'S', true},
-		{"1.host:2,S,F", 'F', false},
-		{"1.host:2,,S", 'S', false},
-		{"1.host:1,S", 'S', false},
-		{"1.host:12,S", 'S', false},
-		{"1.host2,S", 'S', false},
-		{"1.host;2,S", 'S', false},
-		{"1.host:2S", 'S', false},
-		{"1.host:2,F:2,S", 'F', false},
-		{"1.host:2,F:2,S", 'S', true},
-		{":2,S", 'S', true},
-		{"2,S", 'S', false},
-		{":2,", 'S', false},
-		{":2", 'S', false},
-		{"", 'S', false},
-	} {
-		if got := hasFlag([]byte(test.name), test.flag); got != test.want {
-			t.Errorf("hasFlag(%s, %c) = %v", test.name, test.flag, got)
-		}
-	}
-}
-
 // modifiedUTF7 encodes a folder's name by RFC 3501, 5.1.3, independently of the
 // library that reads it.
 func modifiedUTF7(s string) string {
@@ -219,20 +288,28 @@ func modifiedUTF7(s string) string {
 }
 
 // FuzzFolder proves of any pattern and any directories below a Maildir: what
-// NewFolder takes finds the folder of that name, however it lies on disk; names
-// are in NFC and none is longer than what can have made it; nothing hangs.
+// NewFolder takes finds the folder of that name, however it lies on disk; what is
+// shown as a folder's name finds it; no pattern but one for INBOX itself takes the
+// Maildir when a name stands behind that prefix; nothing hangs.
 func FuzzFolder(f *testing.F) {
-	for _, s := range []string{"INBOX", "Archive/2019", "ゴミ箱", "か\u3099", "R&D", "a*b?c", "a//b", "&MLQw33ux-", "💩/\xff"} {
+	for _, s := range []string{
+		"INBOX", "Archive/2019", "ゴミ箱", "か\u3099", "R&D", "a*b?c", "a//b", "&MLQw33ux-", "💩/\xff", ".EXPUNGED", "INBOX.*", "inbox/Trash",
+		`a\2eb`, `\2f`, `&\01`, "a.b.", "..x", ".inbox", "INBOX/inbox", "\xa5\xb4/.x", "*/.?",
+	} {
 		f.Add(s, "."+s)
+		f.Add("."+s, s)
 	}
-	f.Fuzz(func(t *testing.T, name, dirs string) {
-		names := folderNames(strings.Split(dirs, "/"))
-		if len(names) < 1 || len(names) > 2 {
-			t.Fatalf("folderNames(%q) = %q", dirs, names)
+	f.Fuzz(func(t *testing.T, name, path string) {
+		dirs := strings.Split(path, "/")
+		names := folderNames(dirs)
+		real := !strings.ContainsRune(path, 0)
+		for _, dir := range dirs {
+			real = real && dir != "" && dir != "." && dir != ".."
 		}
-		for _, n := range names {
-			if !norm.NFC.IsNormalString(n) {
-				t.Fatalf("folderNames(%q) = %q, which is not in NFC", dirs, n)
+		if real {
+			shown, err := NewFolder(escape.String(names.shown))
+			if err != nil || shown.matches(names) != yes {
+				t.Fatalf("%q is shown as %q, which is not found: %v", path, names.shown, err)
 			}
 		}
 		folder, err := NewFolder(name)
@@ -243,35 +320,27 @@ func FuzzFolder(f *testing.F) {
 			return
 		}
 		folder.matches(names)
-		if strings.ContainsAny(name, "\x00") || !utf8.ValidString(name) || strings.EqualFold(name, "INBOX") {
+		if rest, below := cutPrefix(name); below && !strings.ContainsAny(name, `*?\`) && folder.matches(folderNames(nil)) != no {
+			t.Fatalf("%q takes the INBOX: %q", name, rest)
+		}
+		if strings.ContainsAny(name, "\x00") || strings.EqualFold(name, "INBOX") {
 			return // no name on disk
 		}
 		parts := strings.Split(name, "/")
-		if slices.Contains(parts, ".") || slices.Contains(parts, "..") {
+		if slices.Contains(parts, ".") || slices.Contains(parts, "..") || slices.ContainsFunc(parts, func(s string) bool {
+			return strings.HasPrefix(s, ".*") || strings.HasPrefix(s, ".?")
+		}) {
 			return
 		}
 		encoded := strings.Split(modifiedUTF7(name), "/")
-		disks := [][]string{}
-		if parts[0][0] != '.' && !strings.Contains(name, "/.") { // layout=fs takes no such name
-			disks = append(disks, parts, encoded)
-		}
+		disks := [][]string{parts, encoded} // layout=fs
 		if !strings.Contains(name, ".") {
 			disks = append(disks, []string{"." + strings.Join(parts, ".")}, []string{"." + strings.Join(encoded, ".")})
 		}
 		for _, disk := range disks {
-			if !folder.matches(folderNames(disk)) {
-				t.Fatalf("%q does not find %q, which is called %q", name, disk, folderNames(disk))
+			if folder.matches(folderNames(disk)) != yes {
+				t.Fatalf("%q does not find %q, which is called %q", name, disk, folderNames(disk).shown)
 			}
 		}
 	})
-}
-
-// TestFolderCharset proves that a name that is not UTF-8 is refused: its bytes
-// would match any other such bytes.
-func TestFolderCharset(t *testing.T) {
-	for _, name := range []string{"\xa5\xb4\xa5\xdf\xc8\xa2", "Trash\xff"} {
-		if _, err := NewFolder(name); err != ErrFolder {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
 }

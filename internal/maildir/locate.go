@@ -22,14 +22,14 @@ type location struct {
 // A way is what was found out on the way to one Maildir and serves for the
 // next: of many users' homes most lie in one directory.
 type way struct {
-	dir   string // the directory two names above the last Maildir
-	fd    int    // which is open, with O_PATH, where dir is not empty
-	links int    // met on the way there
+	dir  string // the directory two names above the last Maildir
+	at   place  // which is open, where dir is not empty
+	walk walk   // that led there
 }
 
 func (y *way) close() {
 	if y.dir != "" {
-		unix.Close(y.fd)
+		y.at.close()
 		y.dir = ""
 	}
 }
@@ -40,13 +40,12 @@ func (y *way) to(dir string) error {
 		return nil
 	}
 	y.close()
-	var w walk
-	var parent unix.Stat_t
-	fd, err := w.from(-1, "/", dir, &parent)
+	y.walk = walk{}
+	at, err := y.walk.from(nil, "/", dir)
 	if err != nil {
 		return err
 	}
-	y.dir, y.fd, y.links = dir, fd, w.links
+	y.dir, y.at = dir, at
 	return nil
 }
 
@@ -63,126 +62,187 @@ func cutLast(path string) (dir, rest string) {
 // locate walks to an absolute path, one name after the other, each relative to
 // the directory that the step before opened.
 //
-// A link that lies in a directory P and leads to T is followed only where P is
-// root's and writable by no one else, or where T and P have the same owner:
-// what a user can put there can then reach only what is his. A directory that
-// everyone may write is nobody's, so there no link is followed.
+// A link that lies in a directory P and leads to T is followed only where P may
+// be written by neither its group nor others, and P is root's or P and T have the
+// same owner: what a user can put there can then reach only what is his.
 //
-// An *fs.PathError names the step that failed; fs.ErrNotExist and ErrLink come
-// through.
+// Who owns a directory, or may write it, can rename what lies in it, root's
+// directories too, and with them all that is below. So where root's rights are at
+// work nothing of root's is entered below such a directory: neither a Maildir nor a
+// directory on the way, nor on that of a link.
+//
+// An *fs.PathError names the step that failed; fs.ErrNotExist, ErrLink,
+// ErrLinkDir and ErrRootOwned come through.
 func (y *way) locate(path string) (location, error) {
 	dir, rest := cutLast(path)
 	if err := y.to(dir); err != nil {
 		return location{}, err
 	}
-	w := walk{links: y.links}
-	var parent, st unix.Stat_t
-	fd, err := w.from(y.fd, dir, rest, &parent)
+	w := y.walk
+	at, err := w.from(&y.at, dir, rest)
 	if err != nil {
 		return location{}, err
 	}
-	err = sys.Fstat(fd, &st)
-	switch {
-	case err != nil:
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		err = unix.ENOTDIR
-	// Who may write a directory can rename what lies in it, root's directories
-	// too, unless the sticky bit forbids it.
-	case st.Uid == 0 && (parent.Uid != 0 || parent.Mode&0o022 != 0 && parent.Mode&unix.S_ISVTX == 0) && unix.Geteuid() == 0:
-		err = ErrRootOwned
+	if !at.isDir() {
+		at.close()
+		return location{}, &fs.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
 	}
-	if err != nil {
-		unix.Close(fd)
-		return location{}, &fs.PathError{Op: "open", Path: path, Err: err}
+	return location{at.fd, at.uid, at.gid}, nil
+}
+
+// A place is something on the way, open with O_PATH.
+type place struct {
+	fd       int
+	mode     uint32
+	uid, gid uint32
+	dev, ino uint64
+
+	// exposed tells of a directory that others than root can rename what lies in it,
+	// or that itself lies below one of that kind.
+	exposed bool
+	up      *place // the directory that it lies in, by now closed perhaps; nil for the root
+}
+
+func (p *place) isDir() bool { return p.mode&unix.S_IFMT == unix.S_IFDIR }
+func (p *place) close()      { unix.Close(p.fd) }
+
+// newPlace looks at what fd is, which lies in up.
+func newPlace(fd int, up *place) (place, error) {
+	var st unix.Stat_t
+	if err := sys.Fstat(fd, &st); err != nil {
+		return place{}, err
 	}
-	return location{fd, st.Uid, st.Gid}, nil
+	p := place{fd: fd, mode: uint32(st.Mode), uid: st.Uid, gid: st.Gid, dev: uint64(st.Dev), ino: st.Ino, up: up}
+	p.exposed = up != nil && up.exposed ||
+		p.uid != 0 || p.mode&0o022 != 0 && p.mode&unix.S_ISVTX == 0
+	return p, nil
 }
 
 // A walk counts the links met on the way.
 type walk struct{ links int }
 
-// from resolves path relative to the directory dir, which messages call
-// shown, and returns an O_PATH descriptor of what it leads to. parent becomes
-// the state of the directory that this lies in.
-func (w *walk) from(dir int, shown, path string, parent *unix.Stat_t) (int, error) {
-	cur := dir // and not to be closed
+// from resolves path relative to the directory dir, which messages call shown; dir
+// may be nil where path is absolute. It returns where that leads.
+func (w *walk) from(dir *place, shown, path string) (place, error) {
+	var cur place
+	opened := false // cur is not dir
+	if dir != nil {
+		cur = *dir
+	}
+	fail := func(op string, err error) (place, error) {
+		if opened {
+			cur.close()
+		}
+		return place{}, &fs.PathError{Op: op, Path: shown, Err: err}
+	}
 	if strings.HasPrefix(path, "/") {
 		shown = "/"
-		root, err := sys.Openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
+		fd, err := sys.Openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
+		if err == nil {
+			if cur, err = newPlace(fd, nil); err != nil {
+				unix.Close(fd)
+			}
+		}
 		if err != nil {
-			return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
+			return fail("open", err)
 		}
-		cur = root
-	}
-	leave := func(fd int) {
-		if fd != dir {
-			unix.Close(fd)
-		}
+		opened = true
 	}
 	for name := range strings.SplitSeq(path, "/") {
 		if name == "" || name == "." {
 			continue
 		}
+		inside := shown
 		shown = join(shown, name)
-		if err := sys.Fstat(cur, parent); err != nil {
-			leave(cur)
-			return -1, &fs.PathError{Op: "stat", Path: shown, Err: err}
-		}
-		next, isLink, err := openStep(cur, name)
-		if err == nil && isLink {
-			next, err = w.follow(cur, next, shown, parent)
-		} else if err != nil {
-			err = &fs.PathError{Op: "open", Path: shown, Err: err}
-		}
-		leave(cur)
+		fd, isLink, err := openStep(cur.fd, name)
 		if err != nil {
-			return -1, err
+			return fail("open", err)
 		}
-		cur = next
+		var next place
+		if isLink {
+			next, err = w.follow(&cur, fd, inside, shown)
+		} else {
+			next, err = stepTo(&cur, fd, name)
+		}
+		if err != nil {
+			if pe, ok := err.(*fs.PathError); ok { // of a step of the link's
+				shown, err = pe.Path, pe.Err
+			}
+			return fail("open", err)
+		}
+		if opened {
+			cur.close()
+		}
+		cur, opened = next, true
 	}
-	if cur == dir { // path was nothing but dots
-		fd, err := sys.Openat(dir, ".", openPath|unix.O_DIRECTORY)
+	if !opened { // path was nothing but dots
+		fd, err := sys.Openat(dir.fd, ".", openPath|unix.O_DIRECTORY)
 		if err != nil {
-			return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
+			return fail("open", err)
 		}
-		cur = fd
+		cur.fd = fd
 	}
 	return cur, nil
 }
 
-// follow resolves the link that is open as link and lies in the directory dir
-// whose state is parent, if the rule of locate allows it. It closes link.
-func (w *walk) follow(dir, link int, shown string, parent *unix.Stat_t) (int, error) {
+// stepTo makes a place of fd, which was opened as name in cur, or closes it.
+func stepTo(cur *place, fd int, name string) (place, error) {
+	if name == ".." {
+		return stepBack(cur, fd)
+	}
+	up := *cur
+	next, err := newPlace(fd, &up)
+	if err == nil && up.exposed && next.uid == 0 && next.isDir() && privileged() {
+		err = ErrRootOwned
+	}
+	if err != nil {
+		unix.Close(fd)
+		return place{}, err
+	}
+	return next, nil
+}
+
+// stepBack makes a place of fd, the directory above cur, which the walk has come
+// through before, or closes it.
+func stepBack(cur *place, fd int) (place, error) {
+	above := cur.up
+	if above == nil { // the root is its own
+		above = cur
+	}
+	next, err := newPlace(fd, above.up)
+	if err == nil && (next.dev != above.dev || next.ino != above.ino) {
+		err = ErrMoved
+	}
+	if err != nil {
+		unix.Close(fd)
+		return place{}, err
+	}
+	return next, nil
+}
+
+// follow resolves the link that is open as link and lies in the directory dir,
+// which messages call inside, if the rule of locate allows it. It closes link.
+func (w *walk) follow(dir *place, link int, inside, shown string) (place, error) {
 	target, err := readlink(link)
 	unix.Close(link)
 	if w.links++; err == nil && w.links > maxLinks {
 		err = unix.ELOOP
 	}
-	if err != nil {
-		return -1, &fs.PathError{Op: "readlink", Path: shown, Err: err}
-	}
-	inDir := *parent
-	next, err := w.from(dir, shown[:strings.LastIndexByte(shown, '/')+1], target, parent)
-	if err != nil {
-		return -1, err
-	}
-	var st unix.Stat_t
-	if err = sys.Fstat(next, &st); err == nil && !mayFollow(&inDir, &st) {
-		err = ErrLink
+	if err == nil && dir.mode&0o022 != 0 {
+		err = ErrLinkDir
 	}
 	if err != nil {
-		unix.Close(next)
-		return -1, &fs.PathError{Op: "open", Path: shown, Err: err}
+		return place{}, &fs.PathError{Op: "readlink", Path: shown, Err: err}
+	}
+	next, err := w.from(dir, inside, target)
+	if err != nil {
+		return place{}, err
+	}
+	if dir.uid != 0 && dir.uid != next.uid {
+		next.close()
+		return place{}, &fs.PathError{Op: "open", Path: shown, Err: ErrLink}
 	}
 	return next, nil
-}
-
-// mayFollow is the rule of locate.
-func mayFollow(dir, target *unix.Stat_t) bool {
-	if dir.Uid == 0 && dir.Mode&0o022 == 0 {
-		return true
-	}
-	return dir.Uid == target.Uid && dir.Mode&0o002 == 0
 }
 
 // openStep opens one name in dir without following a link, and tells whether

@@ -62,7 +62,7 @@ func TestWayRemembers(t *testing.T) {
 			t.Fatalf("%s: %s; a new way says %s", home, got, want)
 		}
 	}
-	if _, err := old.locate(Home(root + "/open/l/u0")); !errors.Is(err, ErrLink) {
+	if _, err := old.locate(Home(root + "/open/l/u0")); !errors.Is(err, ErrLinkDir) {
 		t.Errorf("open/l/u0: %v", err)
 	}
 	if s := find(&old, "a/u0"); s != find(&old, "l/u0") || s == find(&old, "a/u1") {

@@ -1,8 +1,8 @@
 // Package maildir removes old messages from Maildirs.
 //
-// A Maildir, or a folder of one, is a directory that has cur, new and tmp. A
-// message is a regular file in one of these three whose name does not begin
-// with a dot (maildir(5), Maildir++). Everything else below a Maildir belongs
+// A Maildir is a directory that has cur, new and tmp; a folder of one is a directory
+// below it that has cur or new. A message is a regular file in one of these three
+// whose name does not begin with a dot (maildir(5), Maildir++). Everything else below a Maildir belongs
 // to the mail server: dovecot-uidlist, subscriptions, courierimap files, sieve
 // scripts, maildirsize. No list of such names could be complete, so the rule
 // says what goes, not what stays.
@@ -14,9 +14,13 @@
 package maildir
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
+	"math"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Stamp is a time as a file system has it. Unlike time.Time it cannot
@@ -28,7 +32,7 @@ type Stamp struct {
 // StampOf converts t.
 func StampOf(t time.Time) Stamp { return Stamp{t.Unix(), int64(t.Nanosecond())} }
 
-// Before tells whether s is strictly before t.
+// Before reports whether s is strictly before t.
 func (s Stamp) Before(t Stamp) bool {
 	return s.Sec < t.Sec || s.Sec == t.Sec && s.Nsec < t.Nsec
 }
@@ -45,56 +49,81 @@ func Cutoff(now time.Time, days int) Stamp {
 // tmpAge is how long a file in tmp may be under way: maildir(5) has 36 hours.
 const tmpAge = 36 * time.Hour
 
-// Sizes that Maildir++ writers put into the name: ,S=123 up to a comma, a colon or
-// the end.
-var sizeMark = []byte(",S=")
-
-// nameSize returns the message's size in bytes as its name tells it.
-func nameSize(name []byte) (int64, bool) {
-	i := bytes.Index(name, sizeMark)
-	if i < 0 {
-		return 0, false
-	}
-	var n int64
-	digits := 0
-	for _, c := range name[i+len(sizeMark):] {
-		if c == ',' || c == ':' {
-			break
-		}
-		// 12 digits are a terabyte; more is a joke, and sums must not overflow.
-		if c < '0' || c > '9' || digits == 12 {
-			return 0, false
-		}
-		n = n*10 + int64(c-'0')
-		digits++
-	}
-	return n, digits > 0
-}
-
-// inTrash tells whether a folder directly below the Maildir is .Trash or below
+// inTrash reports whether a folder directly below the Maildir is .Trash or below
 // it in Maildir++'s flat hierarchy.
 func inTrash(folder string) bool {
 	return folder == ".Trash" || len(folder) > 7 && folder[:7] == ".Trash."
 }
 
-// isMessageDir tells whether name is one of the three directories that hold
+// isMessageDir reports whether name is one of the three directories that hold
 // messages.
 func isMessageDir(name string) bool { return name == "cur" || name == "new" || name == "tmp" }
 
 var (
-	// ErrNotMaildir says that a directory lacks cur, new or tmp.
-	ErrNotMaildir = errors.New("not a Maildir")
-	// ErrLink says that a link on the way to a Maildir was not followed.
-	ErrLink = errors.New("link not followed: it leads to what another user owns")
-	// ErrRootOwned says that a user may have put root's directory in the place
-	// of his Maildir.
-	ErrRootOwned = errors.New("owned by root, but not the directory that it lies in")
+	// ErrLink and ErrLinkDir say that a link on the way to a Maildir was not followed.
+	ErrLink    = errors.New("link not followed: it leads to what another user owns")
+	ErrLinkDir = errors.New("link not followed: others may write the directory that it lies in")
+	// ErrRootOwned says that a user may have put root's directory on the way to
+	// his Maildir, or in its place.
+	ErrRootOwned = errors.New("owned by root, but below a directory in which others than root can rename it")
 	// ErrOwner says that a Maildir is not its virtual user's.
 	ErrOwner = errors.New("not owned by the uid of its domain")
 	// ErrMoved says that a directory that had to be opened again was another one.
 	ErrMoved = errors.New("moved while it was being read")
-	// ErrQuotaFile says that maildirsize is not what it should be.
-	ErrQuotaFile = errors.New("not a regular file, quota not updated")
+	// ErrNoAnswer says that a file system did not answer in time.
+	ErrNoAnswer = errors.New("the file system does not answer")
+	// ErrQuotaFile, ErrQuotaLink and ErrQuotaOwner say that maildirsize is not what
+	// it should be.
+	ErrQuotaFile  = errors.New("not a regular file, quota not updated")
+	ErrQuotaLink  = errors.New("has a second name (hard link), quota not updated")
+	ErrQuotaOwner = errors.New("owned neither by root nor by the Maildir's owner, quota not updated")
+	// ErrQuotaSum says that the removed messages' names tell sizes that no quota
+	// has.
+	ErrQuotaSum = errors.New("sizes add up to more than any quota, quota not updated")
+)
+
+// An OwnerError says that the process has no right to remove mail of somebody
+// else's.
+type OwnerError struct {
+	UID uint32 // whose the Maildir is
+	Err error
+}
+
+func (e *OwnerError) Error() string { return fmt.Sprintf("%v: owned by uid %d", e.Err, e.UID) }
+func (e *OwnerError) Unwrap() error { return e.Err }
+
+// A NotMaildirError says that a directory is no Maildir.
+type NotMaildirError struct {
+	Lacks []string // those of cur, new and tmp that it does not have
+}
+
+func (e *NotMaildirError) Error() string {
+	return "not a Maildir: no " + strings.Join(e.Lacks, ", no ")
+}
+
+// Bounds of one Maildir: what one user makes must not hold up the others for ever, nor
+// take the memory of all. Each is far beyond what a mail server could serve. They are
+// counts and not times, which a slow disk would reach honestly.
+const (
+	// maxNames in its directories: ten times the 10^7 messages of the largest honest
+	// Maildir, and some minutes' work.
+	maxNames = 100_000_000
+	// maxDirs in all: a million folders are a million system calls for each look
+	// into the mailbox.
+	maxDirs = 1_000_000
+	// maxWaiting bytes of names of directories that are still to be opened: some
+	// 300 000 folders beside each other.
+	maxWaiting = 16 << 20
+	// maxPath bytes below the Maildir: four times what a server can name at all
+	// (PATH_MAX), so that at most 8192 directories lie in each other.
+	maxPath = 4 * unix.PathMax
+)
+
+var (
+	errNames   = fmt.Errorf("more than %d names: the rest was left", maxNames)
+	errDirs    = fmt.Errorf("more than %d directories: the rest was left", maxDirs)
+	errWaiting = fmt.Errorf("names of directories beside each other are more than %d bytes: the rest was left", maxWaiting)
+	errPath    = fmt.Errorf("path is longer than %d bytes: what lies there was left", maxPath)
 )
 
 // Stats counts what a run met in one Maildir or in several.
@@ -102,7 +131,7 @@ type Stats struct {
 	Messages int64 // looked at
 	Removed  int64 // removed; in a dry run, that would be
 	Bytes    int64 // their size, from the name or else the inode
-	Oldest   Stamp // mtime of the oldest of them; zero where there is none
+	Oldest   Stamp // the age's time, see Options.Saved, of the oldest of them; zero where there is none
 }
 
 // Add adds t to s.
@@ -112,5 +141,12 @@ func (s *Stats) Add(t Stats) {
 	}
 	s.Messages += t.Messages
 	s.Removed += t.Removed
-	s.Bytes += t.Bytes
+	// Nobody's names and holes may make a sum turn into its opposite.
+	if s.Bytes += t.Bytes; s.Bytes < 0 {
+		s.Bytes = math.MaxInt64
+	}
 }
+
+// Home returns the path of the Maildir in a home directory. It is not cleaned:
+// where a link stands before a "..", that would be another directory.
+func Home(dir string) string { return strings.TrimRight(dir, "/") + "/Maildir" }

@@ -128,7 +128,7 @@ func TestManyMaildirs(t *testing.T) {
 					t.Errorf("%s: %v", path, err)
 				}
 			case 1:
-				if err := r.errs[path]; err != ErrNotMaildir {
+				if err := r.errs[path]; !errors.As(err, new(*NotMaildirError)) || err.Error() != "not a Maildir: no new, no tmp" {
 					t.Errorf("%s: %v", path, err)
 				}
 			}
@@ -217,33 +217,6 @@ func TestBusyMaildir(t *testing.T) {
 	}
 	if left != young.Load() || left == 0 {
 		t.Errorf("%d messages are left of %d young ones", left, young.Load())
-	}
-}
-
-// TestNameSize proves how a size is read from a name, and that nonsense there
-// is none.
-func TestNameSize(t *testing.T) {
-	for name, want := range map[string]int64{
-		"1.M1.host,S=123:2,S":                 123,
-		"1.M1.host,S=123,W=130:2,":            123,
-		"1.M1.host,W=130,S=0":                 0,
-		"1.M1.host,S=999999999999":            999999999999,
-		"1.M1.host":                           -1,
-		"1.M1.host,S=":                        -1,
-		"1.M1.host,S=:2,S":                    -1,
-		"1.M1.host,S=12x":                     -1,
-		"1.M1.host,S=-5":                      -1,
-		"1.M1.host,S=9999999999999":           -1,
-		"1.M1.host,S=99999999999999999999999": -1,
-		"1.M1.host,s=5":                       -1,
-	} {
-		got, ok := nameSize([]byte(name))
-		if !ok {
-			got = -1
-		}
-		if got != want {
-			t.Errorf("nameSize(%s) = %d; want %d", name, got, want)
-		}
 	}
 }
 

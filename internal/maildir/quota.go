@@ -11,18 +11,28 @@ import (
 // quotaFile is where Maildir++ keeps the sum of what lies in a Maildir.
 const quotaFile = "maildirsize"
 
+// maxBooked bounds what is subtracted at once, in bytes: no quota is larger than
+// 2^53, the largest number that all who read such a file take for what it is.
+const maxBooked = 1 << 53
+
 // book subtracts what was removed: one line, written at once, as a delivery
 // program adds one (Maildir++). The file is never created, since one without
-// its first line would lift the quota, and never reached through a link.
-func book(dir int, bytes, count int64) error {
+// its first line would lift the quota, and never reached through a link. One with
+// another owner than the Maildir's, or root, or with a second name is another's
+// file that somebody has put there.
+func book(dir int, owner uint32, removed Stats) error {
 	var st unix.Stat_t
 	switch err := sys.Lstatat(dir, quotaFile, &st); {
 	case err == unix.ENOENT:
 		return nil
 	case err != nil:
 		return err
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return ErrQuotaFile
+	}
+	if err := trustQuota(&st, owner); err != nil {
+		return err
+	}
+	if removed.Bytes > maxBooked {
+		return ErrQuotaSum
 	}
 	fd, err := sys.Openat(dir, quotaFile, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK)
 	if err == unix.ENOENT {
@@ -35,12 +45,12 @@ func book(dir int, bytes, count int64) error {
 	if err := sys.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return ErrQuotaFile
+	if err := trustQuota(&st, owner); err != nil {
+		return err
 	}
-	line := strconv.AppendInt(nil, -bytes, 10)
+	line := strconv.AppendInt(nil, -removed.Bytes, 10)
 	line = append(line, ' ')
-	line = strconv.AppendInt(line, -count, 10)
+	line = strconv.AppendInt(line, -removed.Removed, 10)
 	line = append(line, '\n')
 	for {
 		n, err := unix.Write(fd, line)
@@ -54,4 +64,16 @@ func book(dir int, bytes, count int64) error {
 			return nil
 		}
 	}
+}
+
+func trustQuota(st *unix.Stat_t, owner uint32) error {
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return ErrQuotaFile
+	case st.Nlink > 1: // none: it was replaced while it was being opened
+		return ErrQuotaLink
+	case st.Uid != 0 && st.Uid != owner:
+		return ErrQuotaOwner
+	}
+	return nil
 }

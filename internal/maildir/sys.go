@@ -6,6 +6,9 @@ import (
 	"kowaza/internal/sys"
 )
 
+// openPath are the flags for a step on the way: it need not be readable.
+const openPath = unix.O_PATH
+
 func mtime(st *unix.Stat_t) Stamp { return Stamp{int64(st.Mtim.Sec), int64(st.Mtim.Nsec)} }
 func ctime(st *unix.Stat_t) Stamp { return Stamp{int64(st.Ctim.Sec), int64(st.Ctim.Nsec)} }
 
@@ -29,7 +32,7 @@ func readlink(fd int) (string, error) {
 	}
 }
 
-// isDirAt tells whether dir has a directory of that name, a link not counted.
+// isDirAt reports whether dir has a directory of that name, a link not counted.
 func isDirAt(dir int, name string) (bool, error) {
 	var st unix.Stat_t
 	switch err := sys.Lstatat(dir, name, &st); err {
@@ -42,17 +45,40 @@ func isDirAt(dir int, name string) (bool, error) {
 	}
 }
 
-// hasMessageDirs tells whether the directory is a Maildir or a folder of one.
-func hasMessageDirs(dir int) (bool, error) {
-	for _, name := range []string{"cur", "new", "tmp"} {
-		if ok, err := isDirAt(dir, name); !ok || err != nil {
-			return false, err
+// messageDirs are the directories of a Maildir in which messages are.
+var messageDirs = []string{"cur", "new", "tmp"}
+
+// isMaildir makes sure that the directory has all three of messageDirs, else the
+// error is a *NotMaildirError.
+func isMaildir(dir int) error {
+	var lacks []string
+	for _, name := range messageDirs {
+		ok, err := isDirAt(dir, name)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			lacks = append(lacks, name)
 		}
 	}
-	return true, nil
+	if lacks != nil {
+		return &NotMaildirError{lacks}
+	}
+	return nil
 }
 
-// vanished tells that a name that was there is there no more, or is something
+// isFolder reports whether the directory is a folder of a Maildir. One that lacks
+// new or cur is one as well: git, rsync and some delivery agents leave empty
+// directories out, and servers show and mend such folders.
+func isFolder(dir int) (bool, error) {
+	ok, err := isDirAt(dir, "cur")
+	if !ok && err == nil {
+		ok, err = isDirAt(dir, "new")
+	}
+	return ok, err
+}
+
+// vanished reports that a name that was there is there no more, or is something
 // else by now: mail moves while it is being read.
 func vanished(err error) bool {
 	return err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP || err == unix.EISDIR

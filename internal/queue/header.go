@@ -3,6 +3,8 @@ package queue
 import (
 	"bytes"
 	"strings"
+
+	"kowaza/internal/message"
 )
 
 // A Header holds the fields by which a list of messages shows them.
@@ -22,75 +24,35 @@ const (
 	maxHeader = 1 << 20  // a longer header ends here
 )
 
-// headerEnd returns where in text the header ends: at the first empty line,
-// whether lines end with LF or CRLF. It looks from the byte from on. -1: the
-// end is not in text.
-func headerEnd(text []byte, from int) int {
-	if bytes.HasPrefix(text, []byte("\n")) || bytes.HasPrefix(text, []byte("\r\n")) {
-		return 0
-	}
-	for {
-		i := bytes.IndexByte(text[from:], '\n')
-		if i < 0 {
-			return -1
-		}
-		from += i + 1
-		if bytes.HasPrefix(text[from:], []byte("\n")) || bytes.HasPrefix(text[from:], []byte("\r\n")) {
-			return from
-		}
-	}
-}
-
-// parseHeader picks the fields out of a header. Lines that belong to no field
-// are passed over.
+// parseHeader picks the fields out of a header.
 func parseHeader(text []byte) (h Header) {
-	for len(text) > 0 {
-		end := lineEnd(text)
-		for end < len(text) && (text[end] == ' ' || text[end] == '\t') {
-			end += lineEnd(text[end:])
-		}
-		field := text[:end]
-		text = text[end:]
-		if f := h.field(field); f != nil && !f.Present {
-			value := field[bytes.IndexByte(field, ':')+1:]
-			value = bytes.TrimSuffix(value, []byte("\n"))
-			value = bytes.TrimSuffix(value, []byte("\r"))
-			f.Raw = bytes.Clone(value[:min(len(value), maxField)])
+	for name, raw := range message.Fields(text) {
+		if f := h.field(name); f != nil && !f.Present {
+			f.Raw = bytes.Clone(raw[:min(len(raw), maxField)])
 			f.Present = true
 		}
 	}
 	return h
 }
 
-// lineEnd returns where the next line begins.
-func lineEnd(text []byte) int {
-	if i := bytes.IndexByte(text, '\n'); i >= 0 {
-		return i + 1
-	}
-	return len(text)
-}
-
-// field returns where a field belongs, nil for the others. Blanks before the
-// colon are obsolete but legal (RFC 5322, 4.5).
-func (h *Header) field(line []byte) *Field {
-	switch line[0] {
-	case 'F', 'f', 'T', 't', 'C', 'c', 'S', 's', 'D', 'd':
-	default:
-		return nil
-	}
-	// Longer names are none of ours, blanks or not.
-	colon := bytes.IndexByte(line[:min(len(line), 256)], ':')
-	if colon < 0 {
-		return nil
-	}
-	name := string(bytes.TrimRight(line[:colon], " \t"))
-	for _, f := range []struct {
-		name  string
-		field *Field
-	}{{"From", &h.From}, {"To", &h.To}, {"Cc", &h.Cc}, {"Subject", &h.Subject}, {"Date", &h.Date}} {
-		if strings.EqualFold(name, f.name) {
-			return f.field
+// field returns where a field of that name belongs, nil for the others.
+func (h *Header) field(name []byte) *Field {
+	var f *Field
+	want := ""
+	switch len(name) {
+	case 2:
+		if f, want = &h.To, "To"; name[0]|0x20 == 'c' {
+			f, want = &h.Cc, "Cc"
 		}
+	case 4:
+		if f, want = &h.From, "From"; name[0]|0x20 == 'd' {
+			f, want = &h.Date, "Date"
+		}
+	case 7:
+		f, want = &h.Subject, "Subject"
 	}
-	return nil
+	if f == nil || !strings.EqualFold(string(name), want) {
+		return nil
+	}
+	return f
 }

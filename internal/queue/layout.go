@@ -91,6 +91,9 @@ const maxSplit = 1 << 16
 // readSplit returns how many numeric sub-directories the directory has, 0 for a
 // flat one. They are 0 to n-1, and no message's file lies beside them.
 func readSplit(dir int, name string) (uint64, error) {
+	if is, err := flat(dir); is || err != nil {
+		return 0, inPath("stat", name, err)
+	}
 	var dirs []uint64
 	file := ""
 	err := eachDirent(dir, func(fd int, d sys.Dirent) error {

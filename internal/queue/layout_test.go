@@ -22,7 +22,7 @@ func TestOpen(t *testing.T) {
 		must(t, q.Scan(func(f Found) bool {
 			t.Errorf("%+v: %+v", l, f)
 			return true
-		}, func(path string, err error) { t.Error(path, err) }))
+		}, func(err error) { t.Error(err) }))
 	}
 }
 
@@ -122,7 +122,7 @@ func TestOpenLeaks(t *testing.T) {
 		}
 		q, err := Open(good.Dir)
 		must(t, err)
-		must(t, q.List(Listing{Header: true}))
+		must(t, q.List(Listing{Header: true}, func(*Message) bool { return true }))
 		l, err := q.Lock(0, nil)
 		must(t, err)
 		must(t, l.Check())

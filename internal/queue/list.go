@@ -12,13 +12,9 @@ type Listing struct {
 	Keep func(Found) bool
 	// Header: the fields of the header are read, too.
 	Header bool
-	// Work is called by the readers, several at once, before Each. May be nil.
-	Work func(*Message)
-	// Each is told the messages in the order of Scan, one at a time, by the
-	// goroutine that called List; false ends it. May be nil.
-	Each func(*Message) bool
-	// Failed is told what could not be read, never twice at once. May be nil.
-	Failed func(path string, err error)
+	// Failed is told what could not be read: an *fs.PathError with the path below
+	// the queue directory. Never twice at once. May be nil.
+	Failed func(error)
 	// Jobs is how many read at once; 0 is DefaultJobs.
 	Jobs int
 }
@@ -32,49 +28,58 @@ const DefaultJobs = 4
 const batchSize = 64
 
 // A batch is on its way from the scan through a reader to Each.
-type batch struct {
+type batch[T any] struct {
 	found    []Found
 	messages []*Message
+	results  []T           // of work, as messages
 	done     chan struct{} // holds one where messages are read
 }
 
-// List reads the messages in the queue. A message that leaves meanwhile is not
-// told. What is in memory does not grow with the queue, but for what Scan needs.
-func (q *Queue) List(l Listing) error {
+// List is List without work.
+func (q *Queue) List(l Listing, each func(*Message) bool) error {
+	return List(q, l, func(*Message) struct{} { return struct{}{} }, func(m *Message, _ struct{}) bool { return each(m) })
+}
+
+// List reads the messages in the queue. The readers, several at once, call work
+// for each; then each is told the messages with what work returned, in the order
+// of Scan, one at a time, by the goroutine that called List, until it returns
+// false. A message that leaves meanwhile is not told. What is in memory does not
+// grow with the queue, but for what Scan needs.
+func List[T any](q *Queue, l Listing, work func(*Message) T, each func(*Message, T) bool) error {
 	if l.Jobs <= 0 {
 		l.Jobs = DefaultJobs
 	}
 	var tell sync.Mutex
-	failed := func(path string, err error) {
+	failed := func(err error) {
 		tell.Lock()
 		defer tell.Unlock()
 		if l.Failed != nil {
-			l.Failed(path, err)
+			l.Failed(err)
 		}
 	}
 	inFlight := 4 * l.Jobs
-	work := make(chan *batch, inFlight)
-	order := make(chan *batch, inFlight)
-	free := make(chan *batch, inFlight)
+	unread := make(chan *batch[T], inFlight)
+	order := make(chan *batch[T], inFlight)
+	free := make(chan *batch[T], inFlight)
 	quit := make(chan struct{})
 	for range inFlight {
-		free <- &batch{done: make(chan struct{}, 1)}
+		free <- &batch[T]{done: make(chan struct{}, 1)}
 	}
 	var scanned error
 	go func() {
 		defer close(order)
-		defer close(work)
-		scanned = q.feed(l.Keep, free, quit, failed, func(b *batch) {
+		defer close(unread)
+		scanned = feed(q, l.Keep, free, quit, failed, func(b *batch[T]) {
 			order <- b
-			work <- b
+			unread <- b
 		})
 	}()
 	var readers sync.WaitGroup
 	for range l.Jobs {
 		readers.Go(func() {
 			r := &reader{q: q}
-			for b := range work {
-				r.batch(b, &l, quit, failed)
+			for b := range unread {
+				readBatch(r, b, l.Header, work, quit, failed)
 				b.done <- struct{}{}
 			}
 		})
@@ -84,12 +89,13 @@ func (q *Queue) List(l Listing) error {
 		<-b.done
 		for i, m := range b.messages {
 			b.messages[i] = nil
-			if m != nil && !stopped && l.Each != nil && !l.Each(m) {
+			if !stopped && !each(m, b.results[i]) {
 				stopped = true
 				close(quit)
 			}
 		}
-		b.found, b.messages = b.found[:0], b.messages[:0]
+		clear(b.results)
+		b.found, b.messages, b.results = b.found[:0], b.messages[:0], b.results[:0]
 		free <- b
 	}
 	readers.Wait()
@@ -98,11 +104,11 @@ func (q *Queue) List(l Listing) error {
 
 // feed scans and passes on full batches. A batch has numbers of one
 // sub-directory only.
-func (q *Queue) feed(keep func(Found) bool, free chan *batch, quit chan struct{}, failed func(string, error), pass func(*batch)) error {
+func feed[T any](q *Queue, keep func(Found) bool, free chan *batch[T], quit chan struct{}, failed func(error), pass func(*batch[T])) error {
 	if keep == nil {
 		keep = func(f Found) bool { return f.Has(Mess) }
 	}
-	var b *batch
+	var b *batch[T]
 	stopped := false
 	err := q.Scan(func(f Found) bool {
 		if !keep(f) {
@@ -132,8 +138,8 @@ func (q *Queue) feed(keep func(Found) bool, free chan *batch, quit chan struct{}
 	return err
 }
 
-// batch reads what a batch has.
-func (r *reader) batch(b *batch, l *Listing, quit chan struct{}, failed func(string, error)) {
+// readBatch reads what a batch has.
+func readBatch[T any](r *reader, b *batch[T], header bool, work func(*Message) T, quit chan struct{}, failed func(error)) {
 	select {
 	case <-quit:
 		return
@@ -141,22 +147,20 @@ func (r *reader) batch(b *batch, l *Listing, quit chan struct{}, failed func(str
 	}
 	s, err := r.q.pin(b.found[0].Number % r.q.split)
 	if err != nil {
-		failed(errorPath(err))
+		failed(err)
 		return
 	}
 	defer r.q.unpin(s)
 	for _, f := range b.found {
-		m, err := r.message(s, f, l.Header)
+		m, err := r.message(s, f, header)
 		if errors.Is(err, ErrVanished) {
 			continue
 		}
 		if err != nil {
-			failed(errorPath(err))
+			failed(err)
 			continue
 		}
-		if l.Work != nil {
-			l.Work(m)
-		}
 		b.messages = append(b.messages, m)
+		b.results = append(b.results, work(m))
 	}
 }

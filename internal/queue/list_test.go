@@ -10,11 +10,13 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"kowaza/internal/queue/queuetest"
 )
 
 // TestList proves with one reader and with many that List tells what Scan
-// finds, in its order, after Work, and only what Keep takes.
+// finds, in its order, with what work made of it, and only what Keep takes.
 func TestList(t *testing.T) {
 	made, q := newQueue(t, queuetest.Layout{Split: 7})
 	fill(t, made, rand.New(rand.NewPCG(9, 10)), 700)
@@ -23,18 +25,15 @@ func TestList(t *testing.T) {
 	must(t, q.Scan(func(f Found) bool { found = append(found, f); return true }, nil))
 	for _, jobs := range []int{0, 1, 2, 16} {
 		for _, keep := range []func(Found) bool{nil, func(Found) bool { return true }, func(f Found) bool { return f.Number%3 == 0 }, func(Found) bool { return false }} {
-			var worked sync.Map
 			var got []Found
-			must(t, q.List(Listing{Keep: keep, Jobs: jobs, Header: jobs == 2,
-				Work: func(m *Message) { worked.Store(m, true) },
-				Each: func(m *Message) bool {
-					if _, ok := worked.Load(m); !ok {
-						t.Errorf("%d: Each before Work", m.Number)
-					}
-					got = append(got, m.Found)
-					return true
-				},
-				Failed: func(path string, err error) { t.Error(path, err) },
+			must(t, List(q, Listing{Keep: keep, Jobs: jobs, Header: jobs == 2,
+				Failed: func(err error) { t.Error(err) },
+			}, func(m *Message) uint64 { return m.Number }, func(m *Message, result uint64) bool {
+				if result != m.Number {
+					t.Errorf("%d has the result of %d", m.Number, result)
+				}
+				got = append(got, m.Found)
+				return true
 			}))
 			i := 0
 			for _, f := range found {
@@ -66,10 +65,10 @@ func TestListEnd(t *testing.T) {
 	for _, after := range []int{1, 64, 100} {
 		read.Store(0)
 		told := 0
-		must(t, q.List(Listing{Jobs: 2, Work: func(*Message) { read.Add(1) }, Each: func(*Message) bool {
+		must(t, List(q, Listing{Jobs: 2}, func(*Message) int64 { return read.Add(1) }, func(*Message, int64) bool {
 			told++
 			return told < after
-		}}))
+		}))
 		if told != after || read.Load() > int64(after+9*batchSize) {
 			t.Errorf("%d told, %d read", told, read.Load())
 		}
@@ -93,14 +92,11 @@ func TestListFailed(t *testing.T) {
 	}
 	told, failed := 0, 0
 	must(t, q.List(Listing{
-		Each: func(*Message) bool { told++; return true },
-		Failed: func(path string, err error) {
+		Failed: func(err error) {
 			failed++
-			if path != "remote/3" {
-				t.Error(path, err)
-			}
+			wantError(t, err, unix.ENOENT, "remote/3")
 		},
-	}))
+	}, func(*Message) bool { told++; return true }))
 	if told != want || failed != 1 {
 		t.Errorf("%d of %d told, %d failed", told, want, failed)
 	}
@@ -148,22 +144,21 @@ func TestListLive(t *testing.T) {
 				}
 				return true
 			},
-			Each: func(m *Message) bool {
-				if stays[m.Number] {
-					told++
-					if m.Sender != "stays@b" {
-						t.Errorf("%+v", m)
-					}
+			Failed: func(err error) { t.Error(err) },
+		}, func(m *Message) bool {
+			if stays[m.Number] {
+				told++
+				if m.Sender != "stays@b" {
+					t.Errorf("%+v", m)
 				}
-				for _, err := range m.Problems {
-					// A file may be seen while it is being written.
-					if len(m.Recipients) > 0 && m.Sender != "" {
-						t.Error(m.Number, err)
-					}
+			}
+			for _, err := range m.Problems {
+				// A file may be seen while it is being written.
+				if len(m.Recipients) > 0 && m.Sender != "" {
+					t.Error(m.Number, err)
 				}
-				return true
-			},
-			Failed: func(path string, err error) { t.Error(path, err) },
+			}
+			return true
 		})
 		if err != nil || told != len(stays) {
 			t.Errorf("%d of %d told, %v", told, len(stays), err)
@@ -187,12 +182,12 @@ func TestListMemory(t *testing.T) {
 		return s.HeapAlloc
 	}
 	before, most, told := live(), uint64(0), 0
-	must(t, q.List(Listing{Header: true, Each: func(m *Message) bool {
+	must(t, q.List(Listing{Header: true}, func(m *Message) bool {
 		if told++; told%500 == 0 {
 			most = max(most, live())
 		}
 		return true
-	}}))
+	}))
 	// In flight: 16 batches of 64 at a kilobyte or so, and buffers.
 	if most > before+3<<19 {
 		t.Errorf("%d kB, were %d", most>>10, before>>10)
@@ -241,7 +236,7 @@ func BenchmarkList(b *testing.B) {
 	for _, jobs := range []int{1, 2, 3, 4, 8} {
 		b.Run(fmt.Sprintf("%d", jobs), func(b *testing.B) {
 			benchmark(b, func(q *Queue) error {
-				return q.List(Listing{Header: true, Jobs: jobs, Each: func(*Message) bool { return true }})
+				return q.List(Listing{Header: true, Jobs: jobs}, func(*Message) bool { return true })
 			})
 		})
 	}

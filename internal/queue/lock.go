@@ -1,9 +1,6 @@
 package queue
 
 import (
-	"fmt"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -27,6 +24,8 @@ type Lock struct {
 	mu      sync.Mutex // guards what follows
 	fd      int        // -1 once it is unlocked
 	checked bool       // Check found nothing
+
+	checkedFor map[uint64]bool // CheckNumbers found nothing for these
 }
 
 // lockRetry is how often a lock that somebody holds is tried.
@@ -147,43 +146,12 @@ func (l *Lock) check() error {
 // Check is Lock.Check without the lock: what it finds may be out of date at
 // once.
 func (q *Queue) Check() error {
-	places, split, err := readLayout(q.fd)
-	closeAll(places)
-	if err != nil {
+	if err := q.checkLayout(); err != nil {
 		return err
-	}
-	if split != q.split || !slices.EqualFunc(places, q.places, func(a, b place) bool { return a.Place == b.Place && a.split == b.split }) {
-		return pathError("layout", ".", fmt.Errorf("%w: another layout than before", ErrLayout))
 	}
 	for d := range q.split {
-		if err := q.checkSubDirs(d); err != nil {
+		if err := q.checkSubDirs(d, eachNumber); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-func (q *Queue) checkSubDirs(d uint64) error {
-	s, err := q.pin(d)
-	if err != nil {
-		return err
-	}
-	defer q.unpin(s)
-	for i, p := range q.places {
-		if !p.split {
-			continue
-		}
-		var wrong uint64
-		err := eachNumber(s.fd[i], func(n uint64) {
-			if wrong == 0 && n%q.split != d {
-				wrong = n
-			}
-		})
-		if err != nil {
-			return pathError("read", subPath(p, d), err)
-		}
-		if wrong != 0 {
-			return pathError("layout", subPath(p, d)+"/"+strconv.FormatUint(wrong, 10), ErrPlace)
 		}
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kowaza/internal/jmail"
+	"kowaza/internal/message"
 	"kowaza/internal/sys"
 )
 
@@ -47,7 +47,7 @@ func identityOf(st *unix.Stat_t) identity {
 
 // Subject returns the subject for showing. It may hold control characters and
 // bytes that are no UTF-8.
-func (m *Message) Subject() string { return jmail.Show(m.Header.Subject.Raw) }
+func (m *Message) Subject() string { return message.Show(m.Header.Subject.Raw) }
 
 // problem notes what is wrong with a piece.
 func (m *Message) problem(p Place, err error) {
@@ -317,7 +317,7 @@ func (r *reader) header(fd int) (Header, error) {
 			return Header{}, err
 		}
 		n += got
-		if end := headerEnd(r.buf[:n], seen); end >= 0 {
+		if end := message.HeaderEnd(r.buf[:n], seen); end >= 0 {
 			return parseHeader(r.buf[:end]), nil
 		}
 		if got == 0 || n == maxHeader {

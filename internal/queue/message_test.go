@@ -85,28 +85,27 @@ func TestFixture(t *testing.T) {
 	must(t, q.List(Listing{
 		Keep:   func(Found) bool { return true },
 		Header: true,
-		Failed: func(path string, err error) { t.Error(path, err) },
-		Each: func(m *Message) bool {
-			states[m.State()]++
-			for _, err := range m.Problems {
-				t.Error(err)
+		Failed: func(err error) { t.Error(err) },
+	}, func(m *Message) bool {
+		states[m.State()]++
+		for _, err := range m.Problems {
+			t.Error(err)
+		}
+		if m.State() != Orphan {
+			total++
+		}
+		if m.State() == S5 {
+			if s := qread(m); !want[s] {
+				t.Errorf("not in qread:\n%s", s)
+			} else {
+				delete(want, s)
 			}
-			if m.State() != Orphan {
-				total++
-			}
-			if m.State() == S5 {
-				if s := qread(m); !want[s] {
-					t.Errorf("not in qread:\n%s", s)
-				} else {
-					delete(want, s)
-				}
-			}
-			subjects[m.Subject()]++
-			if _, err := m.JSON(); err != nil {
-				t.Error(err)
-			}
-			return true
-		},
+		}
+		subjects[m.Subject()]++
+		if _, err := m.JSON(); err != nil {
+			t.Error(err)
+		}
+		return true
 	}))
 	for s := range want {
 		t.Errorf("only in qread:\n%s", s)
@@ -174,7 +173,7 @@ func TestRead(t *testing.T) {
 			check(readMessage(t, q, n))
 		}
 		count := 0
-		must(t, q.List(Listing{Header: true, Each: func(m *Message) bool { count++; check(m); return true }}))
+		must(t, q.List(Listing{Header: true}, func(m *Message) bool { count++; check(m); return true }))
 		if count != len(messages) {
 			t.Errorf("%d of %d", count, len(messages))
 		}

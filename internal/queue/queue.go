@@ -238,3 +238,22 @@ func subPath(p place, d uint64) string {
 func (q *Queue) index(p Place) int {
 	return slices.IndexFunc(q.places, func(at place) bool { return at.Place == p })
 }
+
+// Pieces returns the paths of a message's files, relative to the queue
+// directory, in the order in which Remove takes them.
+func (q *Queue) Pieces(f Found) []string {
+	var paths []string
+	for _, i := range q.removal {
+		if p := q.places[i].Place; f.Has(p) {
+			paths = append(paths, q.path(p, f.Number))
+		}
+	}
+	return paths
+}
+
+// Split returns into how many sub-directories the queue is split.
+func (q *Queue) Split() uint64 { return q.split }
+
+// HasRemote tells whether the message has a channel other than local: remote,
+// or one of a patched qmail's.
+func (f Found) HasRemote() bool { return f.places>>Remote != 0 }

@@ -82,12 +82,11 @@ func removeAll(args []string) error {
 	}
 	return q.List(Listing{
 		Keep: func(Found) bool { return true },
-		Each: func(m *Message) bool {
-			if err := l.Remove(m, time.Now().Add(37*time.Hour), true); err != nil {
-				fmt.Fprintln(os.Stderr, m.Number, err)
-			}
-			return true
-		},
+	}, func(m *Message) bool {
+		if err := l.Remove(m, time.Now().Add(37*time.Hour), true); err != nil {
+			fmt.Fprintln(os.Stderr, m.Number, err)
+		}
+		return true
 	})
 }
 

@@ -22,8 +22,8 @@ const deadAge = 36 * time.Hour
 // nothing is touched: ErrVanished, ErrChanged, ErrCopied, ErrYoung, ErrOrphan
 // (pieces without a message go only where orphans is set). An *fs.PathError
 // says at which piece it ended: those before it are gone. Nothing is removed
-// unless Check, which is called here if it was not before, finds the queue in
-// order.
+// unless Check or CheckNumbers, the first of which is called here if neither was
+// before, finds the queue in order.
 //
 // All is done in one thread, so that a test may kill it at any system call.
 func (l *Lock) Remove(m *Message, now time.Time, orphans bool) error {
@@ -34,7 +34,7 @@ func (l *Lock) Remove(m *Message, now time.Time, orphans bool) error {
 		return ErrUnlocked
 	case m.queue != l.q:
 		return ErrChanged
-	case !l.checked:
+	case !l.checked && !l.checkedFor[m.Number]:
 		if err := l.check(); err != nil {
 			return err
 		}
@@ -50,6 +50,20 @@ func (l *Lock) Remove(m *Message, now time.Time, orphans bool) error {
 		return err
 	}
 	return l.q.unlink(s, m)
+}
+
+// MayRemove says what Lock.Remove would, before it touches anything, if the
+// message were to be removed now. It needs no lock.
+func (q *Queue) MayRemove(m *Message, now time.Time, orphans bool) error {
+	if m.queue != q {
+		return ErrChanged
+	}
+	s, err := q.pin(m.Number % q.split)
+	if err != nil {
+		return err
+	}
+	defer q.unpin(s)
+	return q.mayRemove(s, m, now, orphans)
 }
 
 // mayRemove tells whether the message is still what was read and may go.
@@ -175,140 +189,4 @@ func (q *Queue) unlink(s *subDirs, m *Message) error {
 		}
 	}
 	return nil
-}
-
-// MarkDone does away with a message while qmail-send runs: it marks every
-// recipient done, as qmail-send does after a delivery, and removes the failures
-// so far, so that no bounce is sent. qmail-send removes the message when it
-// looks at it the next time, which is at its next retry or after an ALRM. A
-// delivery under way cannot be stopped.
-//
-// Only for S5, ErrNotLive otherwise. The channels are opened first: if the
-// message is still the same after that, the marks hit its own files, whatever
-// happens to the names. Where a channel is malformed nothing is written.
-func (q *Queue) MarkDone(m *Message) error {
-	s, err := q.pinMarkable(m)
-	if err != nil {
-		return err
-	}
-	defer q.unpin(s)
-	var channels []openChannel
-	defer func() {
-		for _, c := range channels {
-			closeFD(c.fd)
-		}
-	}()
-	r := reader{q: q}
-	for i, p := range q.places {
-		if !p.channel() || !m.Has(p.Place) {
-			continue
-		}
-		c, err := r.openChannel(s.fd[i], m.Number)
-		if err == unix.ENOENT {
-			continue // all done
-		}
-		if err != nil {
-			return pathError("open", q.path(p.Place, m.Number), err)
-		}
-		c.path = q.path(p.Place, m.Number)
-		channels = append(channels, c)
-	}
-	if q.before != nil {
-		q.before(Mess, m.Number)
-	}
-	if err := q.stillLive(s, m); err != nil {
-		return err
-	}
-	for _, c := range channels {
-		for _, at := range c.todo {
-			if err := pwrite(c.fd, []byte{'D'}, at); err != nil {
-				return pathError("write", c.path, err)
-			}
-		}
-	}
-	if q.before != nil {
-		q.before(Bounce, m.Number)
-	}
-	// Once more: from here on the message may be finished, and its number's next
-	// bounce is another's.
-	if err := q.stillLive(s, m); err == ErrVanished || err == ErrChanged || err == ErrCopied {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	digits := string(new(name).set(m.Number).digits())
-	if err := sys.Unlinkat(s.fd[Bounce], digits); err != nil && err != unix.ENOENT {
-		return pathError("unlink", q.path(Bounce, m.Number), err)
-	}
-	return nil
-}
-
-// pinMarkable is pin for a message of this queue and of the state in which
-// qmail-send's own files may be written to.
-func (q *Queue) pinMarkable(m *Message) (*subDirs, error) {
-	switch {
-	case m.queue != q:
-		return nil, ErrChanged
-	case m.State() == Orphan:
-		return nil, ErrOrphan
-	case m.State() != S5:
-		return nil, ErrNotLive
-	}
-	return q.pin(m.Number % q.split)
-}
-
-// stillLive tells whether the message is still the one that was read, and in
-// the state S5.
-func (q *Queue) stillLive(s *subDirs, m *Message) error {
-	pieces := make([]unix.Stat_t, len(q.places))
-	found, err := q.look(s, m.Number, pieces)
-	switch {
-	case err != nil:
-		return err
-	case !found.Has(Mess):
-		return ErrVanished
-	case pieces[Mess].Ino != m.Number:
-		return ErrCopied
-	case found.State() != S5:
-		return ErrChanged
-	}
-	return q.sameMessage(s, m, pieces)
-}
-
-// An openChannel is open for marking.
-type openChannel struct {
-	path string
-	fd   int
-	todo []int64 // where records of recipients to come begin
-}
-
-func (r *reader) openChannel(dir int, n uint64) (c openChannel, err error) {
-	r.st = unix.Stat_t{}
-	c.fd, err = openName(dir, r.name.set(n), unix.O_RDWR|openFile)
-	if err != nil {
-		return c, err
-	}
-	if err = sys.Fstat(c.fd, &r.st); err == nil && !isRegular(&r.st) {
-		err = ErrNotRegular
-	}
-	var text []byte
-	if err == nil {
-		text, err = r.contents(c.fd)
-	}
-	if err == nil {
-		err = records(string(text), func(at int, kind byte, _ string) error {
-			switch kind {
-			case 'T':
-				c.todo = append(c.todo, int64(at))
-			case 'D':
-			default:
-				return errKind(kind)
-			}
-			return nil
-		})
-	}
-	if err != nil {
-		closeFD(c.fd)
-	}
-	return c, err
 }

@@ -173,7 +173,7 @@ func TestRemoveCopied(t *testing.T) {
 	q := fixture(t)
 	l := lock(t, q)
 	must(t, l.Check())
-	must(t, q.List(Listing{Header: true, Each: func(m *Message) bool {
+	must(t, q.List(Listing{Header: true}, func(m *Message) bool {
 		if err := l.Remove(m, deadLater(), true); err != ErrCopied {
 			t.Errorf("%d: %v", m.Number, err)
 		}
@@ -181,9 +181,9 @@ func TestRemoveCopied(t *testing.T) {
 			t.Errorf("%d: %v", m.Number, err)
 		}
 		return true
-	}}))
+	}))
 	count := 0
-	must(t, q.List(Listing{Each: func(*Message) bool { count++; return true }}))
+	must(t, q.List(Listing{}, func(*Message) bool { count++; return true }))
 	if count != 48 {
 		t.Error(count)
 	}

@@ -18,9 +18,9 @@ import (
 // looked at once more, since it may only have been on its way. What could not
 // be read goes to failed, and so does what stands where its number does not
 // belong; neither is told to each. failed may be nil.
-func (q *Queue) Scan(each func(Found) bool, failed func(path string, err error)) error {
+func (q *Queue) Scan(each func(Found) bool, failed func(error)) error {
 	if failed == nil {
-		failed = func(string, error) {}
+		failed = func(error) {}
 	}
 	lists := make([][]uint64, len(q.places)) // of one sub-directory
 	flat := make([][]uint64, len(q.places))  // of the places that are flat, what is to come
@@ -46,7 +46,7 @@ func (q *Queue) Scan(each func(Found) bool, failed func(path string, err error))
 		}
 		s, err := q.pin(d)
 		if err != nil {
-			failed(errorPath(err))
+			failed(err)
 			continue
 		}
 		more := true
@@ -63,14 +63,14 @@ func (q *Queue) Scan(each func(Found) bool, failed func(path string, err error))
 
 // readSubDirs reads the sub-directories of the places that are split. It
 // returns false where one cannot be read: without it no state could be told.
-func (q *Queue) readSubDirs(s *subDirs, lists, buffers [][]uint64, failed func(string, error)) bool {
+func (q *Queue) readSubDirs(s *subDirs, lists, buffers [][]uint64, failed func(error)) bool {
 	for _, i := range q.reading {
 		if !q.places[i].split {
 			continue
 		}
 		var err error
 		if buffers[i], err = numbers(buffers[i][:0], s.fd[i]); err != nil {
-			failed(subPath(q.places[i], s.d), err)
+			failed(pathError("read", subPath(q.places[i], s.d), err))
 			return false
 		}
 		lists[i] = q.belonging(i, s.d, buffers[i], failed)
@@ -100,11 +100,11 @@ func (q *Queue) bySubDir(numbers []uint64) {
 
 // belonging keeps the numbers that belong into the sub-directory d and tells of
 // the others.
-func (q *Queue) belonging(i int, d uint64, numbers []uint64, failed func(string, error)) []uint64 {
+func (q *Queue) belonging(i int, d uint64, numbers []uint64, failed func(error)) []uint64 {
 	return slices.DeleteFunc(numbers, func(n uint64) bool {
 		wrong := n%q.split != d
 		if wrong {
-			failed(subPath(q.places[i], d)+"/"+strconv.FormatUint(n, 10), ErrPlace)
+			failed(pathError("read", subPath(q.places[i], d)+"/"+strconv.FormatUint(n, 10), ErrPlace))
 		}
 		return wrong
 	})
@@ -112,7 +112,7 @@ func (q *Queue) belonging(i int, d uint64, numbers []uint64, failed func(string,
 
 // merge tells each number of the lists and the places that have it. It returns
 // false where each did.
-func (q *Queue) merge(s *subDirs, lists [][]uint64, each func(Found) bool, failed func(string, error)) bool {
+func (q *Queue) merge(s *subDirs, lists [][]uint64, each func(Found) bool, failed func(error)) bool {
 	for {
 		var f Found
 		for _, list := range lists {
@@ -135,7 +135,7 @@ func (q *Queue) merge(s *subDirs, lists [][]uint64, each func(Found) bool, faile
 				continue
 			}
 			if err != nil {
-				failed(errorPath(err))
+				failed(err)
 				continue
 			}
 			f = again

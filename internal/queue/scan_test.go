@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -28,7 +29,7 @@ func scan(t testing.TB, q *Queue) map[uint64]Found {
 		last = f
 		all[f.Number] = f
 		return true
-	}, func(path string, err error) { t.Error(path, err) }))
+	}, func(err error) { t.Error(err) }))
 	return all
 }
 
@@ -145,7 +146,7 @@ func TestScanLate(t *testing.T) {
 			}
 			var got []Found
 			q.merge(s, lists, func(f Found) bool { got = append(got, f); return true },
-				func(path string, err error) { t.Error(path, err) })
+				func(err error) { t.Error(err) })
 			if !slices.Equal(got, want) {
 				t.Errorf("seen in %v: %v; want %v", seen, got, want)
 			}
@@ -188,14 +189,15 @@ func TestScanWrong(t *testing.T) {
 			t.Error(f)
 		}
 		return true
-	}, func(path string, err error) {
-		if err != ErrPlace {
-			t.Error(path, err)
+	}, func(err error) {
+		var pe *fs.PathError
+		if !errors.As(err, &pe) || pe.Err != ErrPlace {
+			t.Fatal(err)
 		}
-		if _, ok := wrong[path]; !ok {
-			t.Error(path)
+		if _, ok := wrong[pe.Path]; !ok {
+			t.Error(err)
 		}
-		delete(wrong, path)
+		delete(wrong, pe.Path)
 	}))
 	if seen != 1 || len(wrong) > 0 {
 		t.Errorf("%d seen, not reported: %v", seen, slices.Collect(maps.Keys(wrong)))

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"bytes"
-	"errors"
 	"io/fs"
 	"strconv"
 	"time"
@@ -23,6 +22,11 @@ const (
 	// openFile are the flags for a piece: whatever may stand there, to open it
 	// must not block.
 	openFile = unix.O_NOFOLLOW | unix.O_NONBLOCK
+	// noAtime keeps a read from changing the access time (open(2)). The owner of
+	// the file and root may ask for it; others get EPERM.
+	noAtime = unix.O_NOATIME
+	// largeFile allows a file of more than 2 GB.
+	largeFile = unix.O_LARGEFILE
 )
 
 // openName is openat(2) for a name that needs no copy.
@@ -34,8 +38,6 @@ func openName(dir int, m *name, flags int) (int, error) {
 		case 0:
 			return int(fd), nil
 		case unix.EINTR:
-		case unix.EMLINK: // a link, in FreeBSD's words
-			return -1, unix.ELOOP
 		default:
 			return -1, errno
 		}
@@ -123,15 +125,6 @@ func pathError(op, path string, err error) error {
 	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
-// errorPath takes a path out of an error, for a func that wants both.
-func errorPath(err error) (string, error) {
-	var e *fs.PathError
-	if errors.As(err, &e) {
-		return e.Path, e.Err
-	}
-	return "", err
-}
-
 // A name is a number as its file is called, with a NUL behind it: on the way
 // through a million messages nothing is allocated for names.
 type name [21]byte
@@ -207,4 +200,19 @@ func isDirAt(fd int, d sys.Dirent) (bool, error) {
 		return false, nil
 	}
 	return isDir(&st), err
+}
+
+// renameNew gives a file its name unless there is one of that name. Some file
+// systems do not know how to do it in one step (rename(2)), some have no second
+// names for a file: either will do.
+func renameNew(dir int, from, to string) error {
+	for {
+		switch err := unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE); err {
+		case unix.EINTR:
+		case unix.EINVAL, unix.ENOSYS:
+			return linkNew(dir, from, to)
+		default:
+			return err
+		}
+	}
 }

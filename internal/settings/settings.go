@@ -12,9 +12,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 )
 
 // File is where the settings are unless KOWAZA_CONF in the environment names
@@ -57,25 +59,141 @@ func Default() *Settings {
 }
 
 // A key sets one field of Settings from the text of a value, or says what is
-// wrong with that text.
+// wrong with that text. It knows which applets read it.
 type key struct {
-	name string
-	set  func(s *Settings, value string) error
+	name    string
+	applets string
+	set     func(s *Settings, value string) error
+	value   func(s *Settings) string // empty where neither set nor with a default
 }
 
 var keys = []key{
-	{"VMDIR", func(s *Settings, v string) error { return directory(&s.VMDir, v) }},
-	{"VUSER", func(s *Settings, v string) error { s.VUser = v; return nil }},
-	{"DAYS", func(s *Settings, v string) error { return number(&s.Days, v, 0, MaxDays) }},
-	{"QMAIL", func(s *Settings, v string) error { return directory(&s.QMail, v) }},
-	{"SENDMAIL", func(s *Settings, v string) error { return directory(&s.Sendmail, v) }},
-	{"JMAIL_TO", func(s *Settings, v string) error { s.JMailTo = v; return nil }},
-	{"JMAIL_FROM", func(s *Settings, v string) error { s.JMailFrom = v; return nil }},
-	{"JMAIL_CHARSET", func(s *Settings, v string) error { return oneOf(&s.JMailCharset, v, "jis", "sjis", "euc", "utf8") }},
-	{"JMAIL_COUNT", func(s *Settings, v string) error { return number(&s.JMailCount, v, 1, MaxCount) }},
-	{"MAILTEST_EXIT", func(s *Settings, v string) error { return exitStatus(&s.MailtestExit, v) }},
-	{"QMAIL_STOP", func(s *Settings, v string) error { s.QMailStop = v; return nil }},
-	{"QMAIL_START", func(s *Settings, v string) error { s.QMailStart = v; return nil }},
+	{"VMDIR", "rmoldmail rmmail_virtual",
+		func(s *Settings, v string) error { return directory(&s.VMDir, v) },
+		func(s *Settings) string { return s.VMDir }},
+	{"VUSER", "rmmail_virtual",
+		func(s *Settings, v string) error { s.VUser = v; return nil },
+		func(s *Settings) string { return s.VUser }},
+	{"DAYS", "rmmail_virtual",
+		func(s *Settings, v string) error { return number(&s.Days, v, 0, MaxDays) },
+		func(s *Settings) string { return strconv.Itoa(s.Days) }},
+	{"QMAIL", "rmoldmail rmmail_virtual qqclean jmailsend qmHandle",
+		func(s *Settings, v string) error { return directory(&s.QMail, v) },
+		func(s *Settings) string { return s.QMail }},
+	{"SENDMAIL", "jmailsend",
+		func(s *Settings, v string) error { return directory(&s.Sendmail, v) },
+		func(s *Settings) string { return s.Sendmail }},
+	{"JMAIL_TO", "jmailsend",
+		func(s *Settings, v string) error { s.JMailTo = v; return nil },
+		func(s *Settings) string { return s.JMailTo }},
+	{"JMAIL_FROM", "jmailsend",
+		func(s *Settings, v string) error { s.JMailFrom = v; return nil },
+		func(s *Settings) string { return s.JMailFrom }},
+	{"JMAIL_CHARSET", "jmailsend",
+		func(s *Settings, v string) error { return oneOf(&s.JMailCharset, v, "jis", "sjis", "euc", "utf8") },
+		func(s *Settings) string { return s.JMailCharset }},
+	{"JMAIL_COUNT", "jmailsend",
+		func(s *Settings, v string) error { return number(&s.JMailCount, v, 1, MaxCount) },
+		func(s *Settings) string { return strconv.Itoa(s.JMailCount) }},
+	{"MAILTEST_EXIT", "mailtest",
+		func(s *Settings, v string) error { return exitStatus(&s.MailtestExit, v) },
+		func(s *Settings) string { return strconv.Itoa(s.MailtestExit) }},
+	{"QMAIL_STOP", "qmHandle",
+		func(s *Settings, v string) error { s.QMailStop = v; return nil },
+		func(s *Settings) string { return s.QMailStop }},
+	{"QMAIL_START", "qmHandle",
+		func(s *Settings, v string) error { s.QMailStart = v; return nil },
+		func(s *Settings) string { return s.QMailStart }},
+}
+
+// KeysOf returns the names of the keys that the applet reads, in the order of
+// kowaza.conf(5).
+func KeysOf(applet string) []string {
+	var names []string
+	for _, k := range keys {
+		if slices.Contains(strings.Fields(k.applets), applet) {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
+// Check returns what is wrong with a value of that key, nil if nothing is. The
+// empty value is as good as none. An unknown key is an error.
+func Check(name, value string) error {
+	_, err := normal(name, value)
+	return err
+}
+
+// Same reports whether two values of a key mean the same, as /a/ and //a do.
+func Same(name, a, b string) bool {
+	x, err1 := normal(name, a)
+	y, err2 := normal(name, b)
+	return a == b || err1 == nil && err2 == nil && (a == "") == (b == "") && x == y
+}
+
+// normal returns the value as it is held: a path cleaned, a number without zeros.
+func normal(name, value string) (string, error) {
+	k := find(name)
+	if k == nil {
+		return "", errors.New("no such key")
+	}
+	if value == "" {
+		return "", nil
+	}
+	s := Default()
+	err := k.set(s, value)
+	return k.value(s), err
+}
+
+// DefaultOf returns the value that a key has where the file does not set it;
+// empty if there is none.
+func DefaultOf(name string) string {
+	if k := find(name); k != nil {
+		return k.value(Default())
+	}
+	return ""
+}
+
+// Values returns the text of every key that a settings file sets, an empty one
+// too. A line that Parse would not take sets nothing.
+func Values(text []byte) map[string]string {
+	set := make(map[string]string)
+	for line := range bytes.SplitSeq(text, []byte{'\n'}) {
+		if k, v, err := parseLine(string(line)); err == nil && find(k) != nil {
+			set[k] = v
+		}
+	}
+	return set
+}
+
+// MaxValue bounds a value that Line takes, in bytes.
+const MaxValue = 4096
+
+// Line returns the line of a settings file, without newline, that gives the key
+// that value. The error says why no line can, or why Parse would not take it.
+func Line(name, value string) (string, error) {
+	switch {
+	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "", errors.New("control character")
+	case strings.Contains(value, "'") && strings.Contains(value, `"`):
+		return "", errors.New("contains both quotation marks")
+	case len(value) > MaxValue:
+		return "", errors.New("too long")
+	}
+	if err := Check(name, value); err != nil {
+		return "", err
+	}
+	plain := func(r rune) bool {
+		return r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_/.,:@%+=-", r))
+	}
+	switch {
+	case value != "" && strings.TrimFunc(value, plain) == "":
+		return name + "=" + value, nil
+	case strings.Contains(value, "'"):
+		return name + `="` + value + `"`, nil
+	}
+	return name + "='" + value + "'", nil
 }
 
 func find(name string) *key {
@@ -150,6 +268,9 @@ func exitStatus(field *int, v string) error {
 	return number(field, word, 0, 111)
 }
 
+// maxKey is more than the longest key has letters.
+const maxKey = 24
+
 // maxSize bounds the file: a settings file is a page, not a disk.
 const maxSize = 1 << 20
 
@@ -213,6 +334,9 @@ func Parse(name string, text []byte) (*Settings, error) {
 		}
 		key := find(k)
 		if key == nil {
+			if len(k) > maxKey { // no name of ours, see parseLine
+				return fail("unknown key")
+			}
 			return fail("%s: unknown key", k)
 		}
 		// Which of two was meant? A guess could remove mail.
@@ -247,8 +371,10 @@ func parseLine(line string) (key, value string, err error) {
 	if !ok {
 		return "", "", errors.New("not KEY=VALUE")
 	}
+	// Not told what stands there: a file that is no kowaza.conf may hold secrets, and
+	// who names it with KOWAZA_CONF need not be who may read it.
 	if key == "" || strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
-		return "", "", fmt.Errorf("%s: not the name of a key", key)
+		return "", "", errors.New("what stands before = is not the name of a key")
 	}
 	value = strings.TrimLeft(value, blank)
 	if value != "" && (value[0] == '"' || value[0] == '\'') {

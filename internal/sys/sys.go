@@ -27,8 +27,6 @@ func OpenatMode(dir int, name string, flags int, mode uint32) (int, error) {
 		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode)
 		switch err {
 		case unix.EINTR:
-		case unix.EMLINK: // a link, in FreeBSD's words
-			return -1, unix.ELOOP
 		default:
 			return fd, err
 		}

@@ -49,12 +49,18 @@ func NewAssignReader(r io.Reader, name string) *AssignReader {
 
 // A LineError says what is wrong with one line of a file.
 type LineError struct {
-	File string
-	Line int // from 1
-	Err  error
+	File  string
+	Line  int    // from 1
+	Value string // what is wrong in it; may be empty
+	Err   error
 }
 
-func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
+func (e *LineError) Error() string {
+	if e.Value != "" {
+		return fmt.Sprintf("%s:%d: %s: %v", e.File, e.Line, e.Value, e.Err)
+	}
+	return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err)
+}
 func (e *LineError) Unwrap() error { return e.Err }
 
 // maxLine bounds a line, in bytes: no path and no name is as long, and the
@@ -96,33 +102,38 @@ func (a *AssignReader) Next() (*Assignment, error) {
 		a.done = true
 		return nil, err
 	}
-	as, err := parseAssignment(line[:len(line)-1])
+	as, wrong, err := parseAssignment(line[:len(line)-1])
 	if err != nil {
-		return nil, a.fail(err)
+		return nil, a.failAt(wrong, err)
 	}
 	as.Line = a.line
 	return as, nil
 }
 
-func (a *AssignReader) fail(err error) error { return &LineError{a.name, a.line, err} }
+func (a *AssignReader) fail(err error) error { return a.failAt("", err) }
 
-func parseAssignment(line []byte) (*Assignment, error) {
+func (a *AssignReader) failAt(value string, err error) error {
+	return &LineError{a.name, a.line, value, err}
+}
+
+// parseAssignment returns the assignment, or what is wrong and why.
+func parseAssignment(line []byte) (as *Assignment, wrong string, err error) {
 	if bytes.IndexByte(line, 0) >= 0 {
-		return nil, errNUL
+		return nil, "", errNUL
 	}
 	f := bytes.SplitN(line, []byte{':'}, 8)
 	if len(f) < 8 || len(f[0]) == 0 {
-		return nil, errNoColon
+		return nil, string(line), errNoColon
 	}
 	// qmail-newu takes any other first byte for =, so that #joe: defines joe.
 	// Nobody meant that.
 	if sign := f[0][0]; sign != '=' && sign != '+' {
-		return nil, errNoSign
+		return nil, string(f[0]), errNoSign
 	}
 	uid, err1 := strconv.ParseUint(string(f[2]), 10, 32)
 	gid, err2 := strconv.ParseUint(string(f[3]), 10, 32)
 	if err1 != nil || err2 != nil {
-		return nil, errNumber
+		return nil, string(f[2]) + ":" + string(f[3]), errNumber
 	}
 	return &Assignment{
 		Wildcard: f[0][0] == '+',
@@ -133,7 +144,7 @@ func parseAssignment(line []byte) (*Assignment, error) {
 		Home:     string(f[4]),
 		Dash:     string(f[5]),
 		Ext:      string(f[6]),
-	}, nil
+	}, "", nil
 }
 
 // FoldLocal folds a local part as qmail does: ASCII letters to lower case,

@@ -66,6 +66,16 @@ var (
 	errVpasswd   = errors.New("malformed line: fewer than 6 colons")
 )
 
+// Bounds of a vpasswd, which its domain's owner writes: what he puts there must
+// neither hold up the other domains nor take the memory of all. vpopmail's hashed
+// directories hold 100 users each, and no domain of a million is known; a line with
+// all its fields has some 150 bytes.
+const maxVpasswd = 256 << 20 // bytes
+
+var maxVpasswdLines = 1_000_000 // fewer in a test
+
+var errVpasswdSize = fmt.Errorf("larger than %d bytes: nobody of this domain was cleaned", maxVpasswd)
+
 // Each calls user for every virtual user, each directory once, until user
 // returns false. What cannot be read is told to fail, and the rest is still
 // done. It returns an error where users/assign cannot be read.
@@ -127,7 +137,7 @@ func (l *VirtualList) line(a *Assignment) {
 	home := path.Clean(a.Home)
 	if !path.IsAbs(a.Home) {
 		if l.VUser == "" || a.User == l.VUser {
-			l.fail(&LineError{l.Assign, a.Line, errRelative})
+			l.fail(&LineError{l.Assign, a.Line, a.Home, errRelative})
 		}
 		return
 	}
@@ -144,7 +154,7 @@ func (l *VirtualList) domain(a *Assignment) {
 		return
 	}
 	name := home + "/vpasswd"
-	f, err := openRegular(name, syscall.O_NOFOLLOW)
+	f, err := within(func() (*os.File, error) { return openRegular(name, syscall.O_NOFOLLOW) })
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
 		return
 	}
@@ -157,10 +167,14 @@ func (l *VirtualList) domain(a *Assignment) {
 		l.fail(&os.PathError{Op: "read", Path: name, Err: err})
 		return
 	}
-	r := newLineReader(f)
+	r := newLineReader(&patientReader{file: f, left: maxVpasswd})
 	for n := 1; !l.stopped; n++ {
 		line, err := r.next()
 		if err == io.EOF && len(line) == 0 {
+			return
+		}
+		if n > maxVpasswdLines {
+			l.fail(&os.PathError{Op: "read", Path: name, Err: fmt.Errorf("more than %d lines: the rest was left", maxVpasswdLines)})
 			return
 		}
 		if err != nil && err != io.EOF && err != errLongLine {
@@ -169,14 +183,15 @@ func (l *VirtualList) domain(a *Assignment) {
 		}
 		end := err == io.EOF
 		var v Virtual
+		wrong := ""
 		if err != errLongLine {
-			v, err = parseVpasswd(strings.TrimSuffix(string(line), "\n"))
+			v, wrong, err = parseVpasswd(strings.TrimSuffix(string(line), "\n"))
 		}
 		if err == nil && !below(v.Home, home) {
-			err = errOutside
+			wrong, err = v.Home, errOutside
 		}
 		if err != nil {
-			l.fail(&LineError{name, n, err})
+			l.fail(&LineError{name, n, wrong, err})
 		} else {
 			v.UID, v.Checked = a.UID, true
 			l.add(candidate{v, a.User, name, n})
@@ -196,22 +211,26 @@ func vpasswdTrust(f *os.File, uid uint32) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 && st.Uid != uid {
 		return errWrongUser
 	}
+	if info.Size() > maxVpasswd {
+		return errVpasswdSize
+	}
 	return nil
 }
 
 // parseVpasswd reads a line of vpopmail's vpasswd:
-// user:password:flag:flags:gecos:directory:quota, and maybe more.
-func parseVpasswd(line string) (Virtual, error) {
+// user:password:flag:flags:gecos:directory:quota, and maybe more. It returns what is
+// wrong, too: never the line, in which passwords are.
+func parseVpasswd(line string) (v Virtual, wrong string, err error) {
 	f := strings.SplitN(line, ":", 8)
 	switch {
 	case strings.IndexByte(line, 0) >= 0:
-		return Virtual{}, errNUL
+		return Virtual{}, "", errNUL
 	case len(f) < 7 || f[0] == "":
-		return Virtual{}, errVpasswd
+		return Virtual{}, "", errVpasswd
 	case !path.IsAbs(f[5]):
-		return Virtual{}, errRelative
+		return Virtual{}, f[5], errRelative
 	}
-	return Virtual{Name: f[0], Home: path.Clean(f[5])}, nil
+	return Virtual{Name: f[0], Home: path.Clean(f[5])}, "", nil
 }
 
 func (l *VirtualList) add(c candidate) {
@@ -241,7 +260,7 @@ func (l *VirtualList) flush() {
 		home = home || homes[c.Home]
 		switch {
 		case err != nil:
-			l.fail(&LineError{c.file, c.line, err})
+			l.fail(&LineError{c.file, c.line, c.Name, err})
 		case !home:
 			l.stopped = !l.user(c.Virtual)
 		}
@@ -263,8 +282,8 @@ func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, err
 		if path.Clean(login.Home) == c.Home {
 			return true, nil
 		}
-		a, err1 := os.Stat(login.Home)
-		b, err2 := os.Stat(c.Home)
+		a, err1 := Stat(login.Home)
+		b, err2 := Stat(c.Home)
 		for _, err := range []error{err1, err2} {
 			if unanswered(err) {
 				return false, err

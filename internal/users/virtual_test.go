@@ -108,16 +108,16 @@ func TestVirtualWho(t *testing.T) {
 		"=k:other:1:2:home/k:::",
 		"=l:pop:1:2:@/home/..x:::",
 	}
-	relative := "@/assign:13: home directory is not an absolute path"
+	relative := "@/assign:13: home/j: home directory is not an absolute path"
 	for _, test := range []struct {
 		vmdir, vuser string
 		homes, fails []string
 	}{
 		{"/home", "", []string{"@/home/a", "@/home/b", "@/home/d", "@/home/..x"},
-			[]string{relative, "@/assign:14: home directory is not an absolute path"}},
+			[]string{relative, "@/assign:14: home/k: home directory is not an absolute path"}},
 		{"/home", "pop", []string{"@/home/a", "@/home/d", "@/home/..x"}, []string{relative}},
 		{"", "pop", []string{"@/home/a", "@/var/c", "@/home/d", "@/var/f", "@/home", "@/home2/h", "@/home/..x"}, []string{relative}},
-		{"", "other", []string{"@/home/b"}, []string{"@/assign:14: home directory is not an absolute path"}},
+		{"", "other", []string{"@/home/b"}, []string{"@/assign:14: home/k: home directory is not an absolute path"}},
 		{"/home/a", "pop", nil, []string{relative}},
 		{"/", "nobody", nil, nil},
 	} {
@@ -242,7 +242,7 @@ func TestGetentFails(t *testing.T) {
 				"=ldap:pop:1:2:@/home/ldap:::", "=joe2:ldap:1:2:@/home/joe2:::", "=a/b:pop:1:2:@/home/ab:::")
 			// No login can be called a/b.
 			h.want(homes, fails, []string{"@/home/foo", "@/home/ab"},
-				[]string{"@/assign:3: getent passwd: " + test.why, "@/assign:4: getent passwd: " + test.why})
+				[]string{"@/assign:3: ldap: getent passwd: " + test.why, "@/assign:4: joe2: getent passwd: " + test.why})
 			if took := time.Since(begin); took > 30*time.Second {
 				t.Errorf("it took %v", took)
 			}
@@ -450,13 +450,13 @@ func TestVpasswdLines(t *testing.T) {
 		"in:x:1:0::@/home/dom/x/../in:q\n" +
 		long + ":x:1:0::@/home/dom/long:q")
 	h.want(homes, fails, []string{"@/home/before", "@/home/dom/in", "@/home/behind"}, []string{
-		"@/home/dom/vpasswd:1: directory is not below that of its domain",
-		"@/home/dom/vpasswd:2: directory is not below that of its domain",
-		"@/home/dom/vpasswd:3: directory is not below that of its domain",
-		"@/home/dom/vpasswd:4: directory is not below that of its domain",
-		"@/home/dom/vpasswd:5: directory is not below that of its domain",
-		"@/home/dom/vpasswd:6: directory is not below that of its domain",
-		"@/home/dom/vpasswd:7: home directory is not an absolute path",
+		"@/home/dom/vpasswd:1: @/home/other: directory is not below that of its domain",
+		"@/home/dom/vpasswd:2: @/home/other: directory is not below that of its domain",
+		"@/home/dom/vpasswd:3: @/home/dom: directory is not below that of its domain",
+		"@/home/dom/vpasswd:4: @/home/dom: directory is not below that of its domain",
+		"@/home/dom/vpasswd:5: @/home/dom2: directory is not below that of its domain",
+		"@/home/dom/vpasswd:6: /: directory is not below that of its domain",
+		"@/home/dom/vpasswd:7: dom/a: home directory is not an absolute path",
 		"@/home/dom/vpasswd:8: home directory is not an absolute path",
 		"@/home/dom/vpasswd:9: malformed line: fewer than 6 colons",
 		"@/home/dom/vpasswd:10: malformed line: fewer than 6 colons",

@@ -57,12 +57,22 @@ func gone(t *testing.T, dir string) {
 			t.Errorf("%s still knows %s", file, dir)
 		}
 	}
-	backing, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	for _, file := range backing {
-		if text, err := os.ReadFile(file); err == nil && bytes.Contains(text, []byte(dir)) {
-			t.Errorf("%s still knows %s", file, dir)
+	// The kernel lets go of a loop device some time after the last one who has it
+	// open, be it only somebody who looks what is mounted.
+	known := ""
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		known = ""
+		backing, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+		for _, file := range backing {
+			if text, err := os.ReadFile(file); err == nil && bytes.Contains(text, []byte(dir)) {
+				known = file
+			}
+		}
+		if known == "" {
+			return
 		}
 	}
+	t.Errorf("%s still knows %s", known, dir)
 }
 
 // TestQuick proves that every job runs to its end with every program that there

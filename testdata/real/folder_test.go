@@ -1,5 +1,3 @@
-//go:build linux
-
 package real
 
 import (
@@ -32,7 +30,7 @@ func TestDovecotFolders(t *testing.T) {
 		// The same name as a Mac writes it, in NFD.
 		{[]string{"--folder", "仕事/か\u3099っこう"}, map[string]bool{"仕事/がっこう": true}},
 		{[]string{"--folder", "*/R&D"}, map[string]bool{"仕事/R&D": true}},
-		{[]string{"--folder", "ない"}, nil},
+		{[]string{"--folder", "ない*"}, nil},
 		// Saved today, whatever their dates say.
 		{[]string{"--saved"}, nil},
 	}

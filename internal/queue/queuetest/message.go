@@ -46,12 +46,9 @@ func (q *Queue) Add(m Message) (number uint64, err error) {
 	}
 	done := m.State == "" || m.State == "S5"
 	if !done || !q.Direct {
-		if err := q.commit(m, n); err != nil || m.State == "S3" {
+		if err := q.commit(m, n, birth); err != nil || !done {
 			return n, err
 		}
-	}
-	if !done {
-		return n, touch(q.Path("todo", n), birth)
 	}
 	if err := q.preprocess(m, n, birth); err != nil {
 		return n, err
@@ -133,10 +130,14 @@ func (q *Queue) envelope(m Message) []byte {
 }
 
 // commit writes the envelope; in state S3 it comes no further than intd. The
-// link in todo is what makes a message queued.
-func (q *Queue) commit(m Message, n uint64) error {
+// link in todo is what makes a message queued, and the last that happens to it:
+// from then on its files belong to qmail-send, and to whoever holds its lock.
+func (q *Queue) commit(m Message, n uint64, birth time.Time) error {
 	intd := q.Path("intd", n)
 	if err := create(intd, received, q.envelope(m)); err != nil || m.State == "S3" {
+		return err
+	}
+	if err := touch(intd, birth); err != nil { // todo is the same file
 		return err
 	}
 	if err := os.Link(intd, q.Path("todo", n)); err != nil {

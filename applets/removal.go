@@ -1,0 +1,198 @@
+package applets
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"kowaza/internal/cli"
+	"kowaza/internal/queue"
+)
+
+// queueOptions are what qqclean and qmHandle have in common.
+type queueOptions struct {
+	dryRun bool
+	live   bool
+	alarm  bool
+	save   string // directory; empty: nothing is saved
+}
+
+func (o *queueOptions) check(saveSet bool) error {
+	switch {
+	case o.alarm && !o.live:
+		return cli.Usagef("--alrm goes with --live")
+	case saveSet && o.save == "":
+		return cli.Usagef("--save: empty name of a directory")
+	}
+	return nil
+}
+
+// A removal removes messages from a queue, one after the other.
+type removal struct {
+	env     *cli.Env
+	opt     queueOptions
+	now     time.Time
+	orphans bool // pieces without a message go, too
+
+	q     *queue.Queue
+	lock  *queue.Lock  // nil in a dry run and with --live
+	saver *queue.Saver // nil: nothing is saved
+
+	removed atomic.Int64
+	bytes   int64
+	failed  atomic.Bool
+	unread  atomic.Bool // some part of the queue was not read
+}
+
+// newRemoval opens what a removal needs beside the lock.
+func newRemoval(env *cli.Env, q *queue.Queue, opt queueOptions) (*removal, error) {
+	r := &removal{env: env, opt: opt, q: q, now: env.Now()}
+	if opt.save != "" && !opt.dryRun {
+		var err error
+		if r.saver, err = queue.NewSaver(opt.save); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *removal) close() {
+	if r.saver != nil {
+		r.saver.Close()
+	}
+}
+
+// remove removes a message: not before it was saved, if it is to be. It tells
+// whether that was done.
+func (r *removal) remove(m *queue.Message) bool {
+	var err error
+	if r.opt.dryRun || r.saver != nil {
+		err = r.may(m)
+	}
+	if err == nil && r.saver != nil {
+		err = r.saver.Save(r.q, m)
+	}
+	switch {
+	case err != nil || r.opt.dryRun:
+	case r.opt.live:
+		err = r.q.MarkDone(m)
+	default:
+		err = r.lock.Remove(m, r.now, r.orphans)
+	}
+	if err != nil {
+		r.fail(m.Number, err)
+		return false
+	}
+	r.removed.Add(1)
+	r.bytes += m.Size
+	return true
+}
+
+// may tells whether the message may go, before it is saved.
+func (r *removal) may(m *queue.Message) error {
+	if r.opt.live {
+		return r.q.MayMark(m)
+	}
+	return r.q.MayRemove(m, r.now, r.orphans)
+}
+
+// fail reports that a message could not be removed.
+func (r *removal) fail(n uint64, err error) {
+	r.failed.Store(true)
+	if errors.Is(err, queue.ErrOrphan) {
+		err = errors.New("pieces without a message: qqclean --orphans removes them")
+	}
+	if errors.Is(err, queue.ErrNotLive) {
+		err = fmt.Errorf("%w: --live cannot remove it", err)
+	}
+	r.env.WarnLike(queuePlace, fmt.Sprint(n), errors.New(cli.Describe(err)))
+}
+
+// unreadable reports what could not be read.
+func (r *removal) unreadable(err error) {
+	r.failed.Store(true)
+	r.unread.Store(true)
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		r.env.WarnLike(queuePlace, pe.Path, pe.Err)
+		return
+	}
+	r.env.Warn("%s", cli.Describe(err))
+}
+
+// queuePlace is what like messages are about.
+const queuePlace = "queue"
+
+// finish sends the one ALRM that --alrm asks for, ends the messages and says
+// what is left to be said.
+func (r *removal) finish() error {
+	r.env.WarnedAll(queuePlace)
+	if r.opt.alarm && !r.opt.dryRun && r.removed.Load() > 0 {
+		if err := alarm(r.q); err != nil {
+			return err
+		}
+	}
+	if r.failed.Load() {
+		return cli.ErrReported
+	}
+	return nil
+}
+
+// sendRuns tells whether somebody holds the lock that qmail-send holds.
+func sendRuns(q *queue.Queue) (bool, error) {
+	lock, err := q.Lock(0, nil)
+	if errors.Is(err, queue.ErrRunning) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.Unlock()
+}
+
+// mustRun makes sure that somebody will look at what is marked.
+func mustRun(q *queue.Queue) error {
+	runs, err := sendRuns(q)
+	if err == nil && !runs {
+		err = errors.New("qmail-send is not running: --live has nobody to remove the messages")
+	}
+	return err
+}
+
+// alarm makes every message due at once.
+func alarm(q *queue.Queue) error {
+	d, err := q.Daemon()
+	if err == nil {
+		err = d.Signal(syscall.SIGALRM)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot send ALRM: %w", err)
+	}
+	return nil
+}
+
+// queueDir returns the directory of the queue: dir, or that of the settings
+// where dir is empty.
+func queueDir(env *cli.Env, dir string) (string, error) {
+	if dir != "" {
+		return dir, nil
+	}
+	s, err := env.Settings()
+	if err != nil {
+		return "", err
+	}
+	return qmailDir(env, s) + "/queue", nil
+}
+
+// openQueue opens the queue in dir.
+func openQueue(dir string) (*queue.Queue, error) {
+	q, err := queue.Open(dir)
+	var pe *fs.PathError
+	if errors.As(err, &pe) && pe.Path != dir {
+		err = fmt.Errorf("%s/%w", dir, err)
+	}
+	return q, err
+}

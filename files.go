@@ -1,0 +1,8 @@
+package main
+
+import "embed"
+
+// files is what kowaza --install puts in place beside the binary.
+//
+//go:embed symlinks.txt kowaza.conf man completion completion/_kowaza systemd examples/cron.daily
+var files embed.FS

@@ -1,0 +1,74 @@
+package charset
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/japanese"
+)
+
+// aliases are other names under which mail has the charsets.
+var aliases = map[string]string{
+	"ascii": "us-ascii", "ansi_x3.4-1968": "us-ascii", "iso646-us": "us-ascii",
+	"utf8":   "utf-8",
+	"latin1": "iso-8859-1", "iso8859-1": "iso-8859-1", "iso_8859-1": "iso-8859-1", "l1": "iso-8859-1",
+	"csiso2022jp": "iso-2022-jp", "iso-2022-jp-1": "iso-2022-jp", "iso-2022-jp-ms": "iso-2022-jp", "cp50221": "iso-2022-jp",
+	"x-euc-jp": "euc-jp", "eucjp": "euc-jp", "euc_jp": "euc-jp", "ujis": "euc-jp", "x-euc": "euc-jp",
+	"x-sjis": "shift_jis", "sjis": "shift_jis", "shift-jis": "shift_jis", "ms_kanji": "shift_jis", "csshiftjis": "shift_jis",
+	"windows-31j": "shift_jis", "cswindows31j": "shift_jis", "cp932": "shift_jis", "ms932": "shift_jis",
+}
+
+func canonical(name string) string {
+	if known, ok := aliases[name]; ok {
+		return known
+	}
+	return name
+}
+
+// Same reports whether two names that mail uses mean one charset.
+func Same(a, b string) bool {
+	return canonical(strings.ToLower(a)) == canonical(strings.ToLower(b))
+}
+
+// Decode reads text in a charset, by any name that mail uses for it; false where it
+// is not that, or where the charset is none of ours.
+func Decode(name string, text []byte) (string, bool) {
+	switch canonical(strings.ToLower(name)) {
+	case "us-ascii":
+		return string(text), IsASCII(text)
+	case "utf-8":
+		return string(text), utf8.Valid(text)
+	case "iso-8859-1":
+		out := make([]rune, len(text))
+		for i, c := range text {
+			out[i] = rune(c)
+		}
+		return string(out), true
+	case "iso-2022-jp":
+		return convert(japanese.ISO2022JP, text)
+	case "euc-jp":
+		return convert(japanese.EUCJP, text)
+	case "shift_jis":
+		return convert(japanese.ShiftJIS, text)
+	}
+	return "", false
+}
+
+// IsASCII reports whether all bytes are below 128.
+func IsASCII(text []byte) bool {
+	for _, c := range text {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// convert decodes. What the decoder cannot read it makes U+FFFD, which none of
+// these charsets has.
+func convert(e encoding.Encoding, text []byte) (string, bool) {
+	out, err := e.NewDecoder().Bytes(text)
+	return string(out), err == nil && !bytes.ContainsRune(out, utf8.RuneError)
+}

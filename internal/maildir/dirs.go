@@ -1,0 +1,253 @@
+package maildir
+
+import (
+	"container/list"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
+)
+
+// A tree is a Maildir being cleaned.
+type tree struct {
+	t        *Target
+	uid, gid uint32
+	root     *node
+	over     atomic.Bool // no more is done in it: a bound was reached, or nobody answers
+
+	dots   sync.Once
+	dotted bool // some folder has a dot in its name, or that is not known
+
+	// Guarded by Pool.mu.
+	stats   Stats
+	folders map[string]Stats // where Options.Folder is told
+	quota   Stats            // the part of stats that a quota had counted
+	names   int64            // read in directories
+	dirs    int64            // opened
+	waiting int64            // bytes of names that wait to be opened
+	ended   bool             // Done has been told, or is about to be
+}
+
+func (tr *tree) addFolder(name string, s Stats) {
+	if tr.folders == nil {
+		tr.folders = make(map[string]Stats)
+	}
+	sum := tr.folders[name]
+	sum.Add(s)
+	tr.folders[name] = sum
+}
+
+// What a directory holds.
+type content int
+
+const (
+	other content = iota // only to be walked through
+	messages
+	unfinished // tmp: messages that may still be under way
+)
+
+// A node is a directory being worked on. It is held in memory as long as a
+// piece of work or a directory below it needs it, and open as long as there
+// are descriptors enough.
+type node struct {
+	tree     *tree
+	parent   *node // nil for the Maildir itself
+	name     string
+	dev, ino uint64
+	length   int // of the path from the Maildir, in bytes
+	holds    content
+	trash    bool // in .Trash, whose size no quota counts
+	reads    int  // so far; only one is under way or due
+
+	folder     sync.Once
+	isFolder   bool  // has cur or new
+	chosen     bool  // and is one of Options.Folders
+	folderFail error // why that is not known
+
+	// Guarded by Pool.mu.
+	fd   int           // -1: closed for want of descriptors
+	refs int           // pieces of work, and nodes below
+	pins int           // workers that use fd, and the one read of it that is under way or due
+	rest *list.Element // in Pool.idle
+}
+
+// below returns the names of the directories that lead from the Maildir to n.
+func (n *node) below() []string {
+	var names []string
+	for m := n; m.parent != nil; m = m.parent {
+		names = append(names, m.name)
+	}
+	slices.Reverse(names)
+	return names
+}
+
+// folderName returns the name of the folder whose messages n holds, as a mail
+// client shows it.
+func (n *node) folderName() string {
+	if n.holds != other {
+		n = n.parent
+	}
+	return folderNames(n.below()).shown
+}
+
+// path returns the name of the directory for messages.
+func (n *node) path() string {
+	return strings.Join(append([]string{n.tree.t.Path}, n.below()...), "/")
+}
+
+// pin opens the directory if it was closed, and keeps it open until unpin.
+func (p *Pool) pin(n *node) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n.fd < 0 {
+		if err := p.reopen(n); err != nil {
+			return -1, err
+		}
+	}
+	n.pins++
+	p.wake(n)
+	p.closeIdle()
+	return n.fd, nil
+}
+
+// unpin lets the directory be closed if descriptors are short. The Maildir
+// itself stays open: all others are found again from there.
+func (p *Pool) unpin(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unpinLocked(n)
+}
+
+func (p *Pool) unpinLocked(n *node) {
+	n.pins--
+	if n.pins == 0 && n.parent != nil {
+		n.rest = p.idle.PushBack(n)
+		p.closeIdle()
+	}
+}
+
+// wake takes n off the idle list.
+func (p *Pool) wake(n *node) {
+	if n.rest != nil {
+		p.idle.Remove(n.rest)
+		n.rest = nil
+	}
+}
+
+// closeIdle closes directories until there are descriptors enough. Work goes
+// depth first, so what has been idle longest is nearest to the Maildir and will
+// be needed last.
+func (p *Pool) closeIdle() {
+	for p.open > p.maxOpen && p.idle.Len() > 0 {
+		p.close(p.idle.Front().Value.(*node))
+	}
+}
+
+func (p *Pool) close(n *node) {
+	p.wake(n)
+	if n.fd >= 0 {
+		unix.Close(n.fd)
+		n.fd = -1
+		p.open--
+	}
+}
+
+// reopen goes the same steps from the nearest directory above that is open,
+// and makes sure that they lead to the same place. The last of those on the way
+// stay open: on the way back up they are needed next, and a tree d deep costs
+// some d*d/maxOpen steps, not d*d. This is the rare case of a tree deeper than the
+// process may have files open.
+//
+// p.mu must be held. It is given up while the kernel is asked: a file system
+// that does not answer must not hold up other Maildirs.
+func (p *Pool) reopen(n *node) error {
+	var steps []*node
+	up := n
+	for ; up.fd < 0; up = up.parent {
+		steps = append(steps, up)
+	}
+	up.pins++
+	p.wake(up)
+	fd := up.fd
+	p.mu.Unlock()
+	fds, err := openSteps(fd, steps, p.maxOpen/2)
+	p.mu.Lock()
+	for i, fd := range fds {
+		s := steps[i]
+		if s.fd >= 0 { // somebody else was faster
+			unix.Close(fd)
+			continue
+		}
+		s.fd = fd
+		p.open++
+		if s != n && s.pins == 0 {
+			s.rest = p.idle.PushBack(s)
+		}
+	}
+	p.unpinLocked(up)
+	return err
+}
+
+// openSteps opens the directories in steps, the last of which lies in that which
+// is open as fd, and returns the descriptors of steps[0] and up to keep more.
+func openSteps(fd int, steps []*node, keep int) ([]int, error) {
+	fds := make([]int, min(len(steps), keep+1))
+	passing := false // fd is of no use but for the next step
+	for i := len(steps) - 1; i >= 0; i-- {
+		next, err := openSame(fd, steps[i])
+		if passing {
+			unix.Close(fd)
+		}
+		if err != nil {
+			for _, fd := range fds[min(i+1, len(fds)):] {
+				unix.Close(fd)
+			}
+			return nil, err
+		}
+		fd = next
+		if passing = i >= len(fds); !passing {
+			fds[i] = fd
+		}
+	}
+	return fds, nil
+}
+
+// openSame opens the directory n in its parent, which is open as dir, and makes
+// sure that it is the one that was opened before.
+func openSame(dir int, n *node) (int, error) {
+	fd, err := sys.Openat(dir, n.name, sys.OpenDir)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err = sys.Fstat(fd, &st); err == nil && (uint64(st.Dev) != n.dev || st.Ino != n.ino) {
+		err = ErrMoved
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// release gives back a reference. The last one closes the directory, and that
+// of the Maildir itself ends the tree, which is returned.
+func (p *Pool) release(n *node) *node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		n.refs--
+		if n.refs > 0 {
+			return nil
+		}
+		if n.parent == nil {
+			return n
+		}
+		p.close(n)
+		n = n.parent
+	}
+}

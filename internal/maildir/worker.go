@@ -1,0 +1,518 @@
+package maildir
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
+)
+
+// A worker is one thread, with its own buffer and identity.
+type worker struct {
+	p       *Pool
+	id      *identity
+	idErr   error
+	way     way    // to the Maildirs
+	owner   uint32 // of the Maildir that was found last
+	same    bool   // and of the one before
+	buf     []byte
+	subdirs []byte // names of directories met in a batch, each ends with NUL
+	st      unix.Stat_t
+
+	watched
+}
+
+// batchSize is how much of a directory is read at once, in bytes: 4 kB are some
+// 50 names. Batches of 32 kB took 1.7 times as long where a Maildir has 1000
+// messages, since few workers got one. Beyond smallBatches, and again after as
+// many, they double: a Maildir of 100 000 with hardly anything old took 163 ms with
+// small ones alone, for each wakes a thread, and takes 145.
+const (
+	batchSize    = 4 << 10
+	smallBatches = 32
+	maxDoublings = 3
+)
+
+func newWorker(p *Pool) *worker {
+	w := &worker{p: p, buf: make([]byte, batchSize<<maxDoublings)}
+	w.id, w.idErr = newIdentity()
+	return w
+}
+
+func (w *worker) run() {
+	defer w.way.close()
+	for {
+		t, work, ok := w.p.take(w)
+		switch {
+		case !ok:
+			return
+		case t != nil:
+			w.begin(t)
+			continue
+		case w.p.stop.Load() || work.n.tree.over.Load():
+			w.drop(work)
+		default:
+			tr := work.n.tree
+			if err := w.id.become(tr.uid, tr.gid); err != nil {
+				w.fail(work.n, "", err)
+				w.drop(work)
+			} else if work.names == nil {
+				w.read(work.n)
+			} else {
+				w.descend(work.n, string(work.names))
+			}
+		}
+		w.release(work.n)
+	}
+}
+
+// drop leaves a piece of work undone.
+func (w *worker) drop(work piece) {
+	if work.names == nil {
+		w.p.unpin(work.n)
+	}
+}
+
+// release gives back a reference and ends the tree if it was the last.
+func (w *worker) release(n *node) {
+	root := w.p.release(n)
+	if root == nil {
+		return
+	}
+	tr := root.tree
+	if tr.quota.Removed > 0 && !w.p.opt.DryRun {
+		err := w.id.become(tr.uid, tr.gid)
+		if err == nil {
+			err = book(root.fd, tr.uid, tr.quota)
+		}
+		if err != nil {
+			w.tell(func() { w.p.opt.Failed(tr.t, tr.t.Path+"/"+quotaFile, err) })
+		}
+	}
+	w.p.mu.Lock()
+	w.p.close(root)
+	told := tr.ended
+	tr.ended = true
+	w.p.mu.Unlock()
+	if !told {
+		w.tell(func() { w.p.done(tr.t, tr.stats, tr.folders) })
+	}
+}
+
+// tell calls a func that calls one of Options, one at a time. How long these take is
+// not the file system's fault: they may wait for who reads what they print.
+func (w *worker) tell(f func()) {
+	back := w.pause()
+	defer back()
+	w.p.tell.Lock()
+	defer w.p.tell.Unlock()
+	if !w.lost.Load() {
+		f()
+	}
+}
+
+// done tells the end of t; p.tell must be held.
+func (p *Pool) done(t *Target, s Stats, folders map[string]Stats) {
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		p.opt.Folder(t, name, folders[name])
+	}
+	p.opt.Done(t, s)
+}
+
+// fail reports an error about name in n, or about n where name is empty.
+func (w *worker) fail(n *node, name string, err error) {
+	if n.tree.over.Load() {
+		return // that has been said
+	}
+	shown := n.path()
+	if name != "" {
+		shown += "/" + name
+	}
+	w.tell(func() { w.p.opt.Failed(n.tree.t, shown, err) })
+}
+
+// leave ends the work in the tree of n for that reason, which is said once.
+func (w *worker) leave(n *node, err error) {
+	if n.tree.over.CompareAndSwap(false, true) {
+		w.tell(func() { w.p.opt.Failed(n.tree.t, n.tree.t.Path, err) })
+	}
+}
+
+// begin finds and enters a Maildir.
+func (w *worker) begin(t *Target) {
+	n, err := w.enter(t)
+	if err != nil {
+		shown := t.Path
+		if pe, ok := err.(*fs.PathError); ok {
+			shown, err = pe.Path, pe.Err
+		}
+		w.tell(func() {
+			w.p.opt.Failed(t, shown, err)
+			w.p.done(t, Stats{}, nil)
+		})
+		return
+	}
+	w.read(n)
+	w.release(n)
+}
+
+// enter opens the Maildir with its owner's rights and makes sure that it is
+// one.
+func (w *worker) enter(t *Target) (*node, error) {
+	if w.idErr != nil {
+		return nil, w.idErr
+	}
+	loc, err := w.locate(t.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(loc.fd)
+	if t.Checked && loc.uid != t.UID {
+		return nil, ErrOwner
+	}
+	if err := w.id.become(loc.uid, loc.gid); err != nil {
+		return nil, err
+	}
+	fd, err := sys.Openat(loc.fd, ".", sys.OpenDir)
+	if err == unix.EACCES {
+		return nil, &OwnerError{loc.uid, err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	err = isMaildir(fd)
+	if err == nil {
+		err = sys.Fstat(fd, &st)
+	}
+	if err == nil && !w.p.opt.DryRun {
+		err = mayRemove(fd, loc.uid)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	w.p.mu.Lock()
+	w.p.open++
+	w.p.mu.Unlock()
+	t.begun = true
+	n := &node{
+		tree: &tree{t: t, uid: loc.uid, gid: loc.gid},
+		dev:  uint64(st.Dev), ino: st.Ino,
+		fd: fd, refs: 1, pins: 1,
+	}
+	n.tree.root = n
+	w.watch(n.tree)
+	n.folder.Do(func() { w.isOne(n) })
+	return n, nil
+}
+
+// mayRemove makes sure that a process without special rights can remove what lies in
+// cur of another's Maildir: one error, not one a message.
+func mayRemove(fd int, owner uint32) error {
+	if privileged() || uint32(unix.Geteuid()) == owner {
+		return nil
+	}
+	if unix.Faccessat(fd, "cur", unix.W_OK|unix.X_OK, unix.AT_EACCESS) == unix.EACCES {
+		return &OwnerError{owner, unix.EACCES}
+	}
+	return nil
+}
+
+// locate finds a Maildir with the rights of the process. Where one owner has
+// many Maildirs, those of the owner at hand mostly do: that spares the change
+// there and back, ten system calls, for each.
+func (w *worker) locate(path string) (location, error) {
+	var loc location
+	var err error = fs.ErrPermission
+	if w.same && w.id.at(w.owner) {
+		loc, err = w.way.locate(path)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		if err := w.id.own(); err != nil {
+			return location{}, err
+		}
+		loc, err = w.way.locate(path)
+	}
+	w.same = err == nil && loc.uid == w.owner
+	w.owner = loc.uid
+	return loc, err
+}
+
+// read reads a directory on and works on what it gets. Where there is probably
+// more it lets another worker read that.
+func (w *worker) read(n *node) {
+	for {
+		w.turn()
+		if n.tree.over.Load() {
+			w.p.unpin(n)
+			return
+		}
+		n.reads++
+		buf := w.buf[:batchSize<<min(n.reads/smallBatches, maxDoublings)]
+		size, err := sys.Getdents(n.fd, buf)
+		if err != nil && !vanished(err) {
+			w.fail(n, "", err)
+		}
+		if err != nil || size == 0 {
+			w.p.unpin(n)
+			return
+		}
+		// The kernel stops where the next name does not fit.
+		full := size > len(buf)-sys.DirentMax
+		if full {
+			w.p.mu.Lock()
+			n.refs++
+			n.pins++
+			w.p.stack = append(w.p.stack, piece{n: n})
+			w.p.call()
+			w.p.mu.Unlock()
+		}
+		w.subdirs = w.subdirs[:0]
+		s, quota, names := w.batch(n, buf[:size])
+		if err := w.p.add(n, s, quota, names, w.subdirs); err != nil {
+			w.leave(n, err)
+		}
+		if full {
+			w.p.unpin(n)
+			return
+		}
+	}
+}
+
+// add books a batch, and puts the directories that it met beneath the read of
+// n that may be due: a directory can be closed only after it was read to its
+// end. An error says which bound of a Maildir was reached; nothing is put there
+// then.
+func (p *Pool) add(n *node, s, quota Stats, names int, subdirs []byte) error {
+	folder := ""
+	if p.opt.Folder != nil && s.Messages > 0 {
+		folder = n.folderName()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	tr := n.tree
+	if tr.ended {
+		return nil // it was given up meanwhile
+	}
+	tr.stats.Add(s)
+	if folder != "" {
+		tr.addFolder(folder, s)
+	}
+	tr.quota.Add(quota)
+	switch tr.names += int64(names); {
+	case tr.names > maxNames:
+		return errNames
+	case len(subdirs) == 0:
+		return nil
+	case tr.waiting+int64(len(subdirs)) > maxWaiting:
+		return errWaiting
+	}
+	tr.waiting += int64(len(subdirs))
+	n.refs++
+	w := piece{n, bytes.Clone(subdirs)}
+	p.stack = append(p.stack, w)
+	if i := len(p.stack) - 2; i >= 0 && p.stack[i].n == n && p.stack[i].names == nil {
+		p.stack[i], p.stack[i+1] = p.stack[i+1], p.stack[i]
+	}
+	p.call()
+	return nil
+}
+
+// batch removes what is old among the names that one read of n gave. It
+// returns what it met, the part of it that a quota had counted, and the number of
+// names.
+func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
+	for len(names) > 0 && !w.p.stop.Load() && !w.lost.Load() {
+		var d sys.Dirent
+		d, names = sys.NextDirent(names)
+		count++
+		if d.Kind == unix.DT_UNKNOWN && !dots(d.Name) {
+			d.Kind = w.kindOf(n, d)
+		}
+		switch {
+		case d.Kind == unix.DT_DIR && !dots(d.Name):
+			w.subdirs = append(append(w.subdirs, d.Name...), 0)
+		case d.Kind == unix.DT_REG && w.p.candidate(n, d.Name):
+			s.Messages++
+			if w.p.stays(n, d.Name) {
+				continue
+			}
+			size, ok := w.remove(n, d)
+			if !ok {
+				continue
+			}
+			one := Stats{Removed: 1, Bytes: size, Oldest: w.p.age(&w.st)}
+			s.Add(one)
+			// Delivery counts a message when it leaves tmp, so what never left was
+			// never counted; nor is what lies in .Trash.
+			if n.holds == messages && !n.trash && d.Name[0] != '.' {
+				quota.Add(one)
+			}
+		}
+	}
+	w.p.seen.Add(s.Messages)
+	w.p.gone.Add(s.Removed)
+	return s, quota, count
+}
+
+func dots(name []byte) bool {
+	return string(name) == "." || string(name) == ".."
+}
+
+// kindOf finds out what the file system did not tell with the name.
+func (w *worker) kindOf(n *node, d sys.Dirent) byte {
+	if err := d.Stat(n.fd, &w.st); err != nil {
+		if !vanished(err) {
+			w.fail(n, string(d.Name), err)
+		}
+		return unix.DT_UNKNOWN
+	}
+	switch w.st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return unix.DT_DIR
+	case unix.S_IFREG:
+		return unix.DT_REG
+	}
+	return unix.DT_UNKNOWN
+}
+
+// remove removes one file if it is old, and returns its size in bytes.
+func (w *worker) remove(n *node, d sys.Dirent) (size int64, removed bool) {
+	err := d.Stat(n.fd, &w.st)
+	if err == nil {
+		if w.st.Mode&unix.S_IFMT != unix.S_IFREG || !w.p.isOld(n, &w.st) {
+			return 0, false
+		}
+		if !w.p.opt.DryRun {
+			err = d.Unlink(n.fd)
+		}
+	}
+	if err != nil {
+		if !vanished(err) {
+			w.fail(n, string(d.Name), err)
+		}
+		return 0, false
+	}
+	if w.p.opt.Old != nil {
+		shown := n.path() + "/" + string(d.Name)
+		w.tell(func() { w.p.opt.Old(shown) })
+	}
+	if size, ok := nameSize(d.Name); ok {
+		return size, true
+	}
+	return inodeSize(w.st.Size), true
+}
+
+// descend opens the directory name in n and has it read.
+func (w *worker) descend(n *node, name string) {
+	dir, err := w.p.pin(n)
+	if err != nil {
+		if !vanished(err) {
+			w.fail(n, "", err)
+		}
+		return
+	}
+	var child *node
+	if !w.unchosen(n, dir, name) {
+		child, err = w.openChild(n, dir, name)
+	}
+	if err != nil && !vanished(err) {
+		w.fail(n, name, err)
+	}
+	tooMany := false
+	if child != nil {
+		w.p.mu.Lock()
+		n.refs++
+		w.p.open++
+		n.tree.dirs++
+		tooMany = n.tree.dirs > maxDirs
+		w.p.mu.Unlock()
+	}
+	w.p.unpin(n)
+	if tooMany {
+		w.leave(n, errDirs)
+	}
+	if child != nil {
+		w.read(child)
+		w.release(child)
+	}
+}
+
+// lookAt finds out, once, whether n, which is open as dir, is a folder and one
+// of those that were chosen.
+func (w *worker) lookAt(n *node, dir int) {
+	n.folder.Do(func() {
+		ok, err := isFolder(dir)
+		if n.folderFail = err; ok {
+			w.isOne(n)
+		}
+	})
+}
+
+// isOne notes that n is a folder, and whether it was chosen.
+func (w *worker) isOne(n *node) {
+	n.isFolder = true
+	if n.chosen = len(w.p.opt.Folders) == 0; n.chosen {
+		return
+	}
+	names := folderNames(n.below())
+	for i, f := range w.p.opt.Folders {
+		m := f.matches(names)
+		if m == yes || m == ifDotless && !w.hasDots(n.tree) {
+			n.chosen = true
+			w.p.found[i].Store(true)
+		}
+	}
+}
+
+// unchosen reports whether name in n holds the messages of a folder that was not
+// chosen: it need not even be opened.
+func (w *worker) unchosen(n *node, dir int, name string) bool {
+	if len(w.p.opt.Folders) == 0 || !isMessageDir(name) {
+		return false
+	}
+	w.lookAt(n, dir)
+	return n.isFolder && !n.chosen
+}
+
+// openChild opens the directory name in n, which is open as dir.
+func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
+	length := n.length + 1 + len(name)
+	if length > maxPath {
+		return nil, errPath
+	}
+	fd, err := sys.Openat(dir, name, sys.OpenDir)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := sys.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	child := &node{
+		tree: n.tree, parent: n, name: name, length: length,
+		dev: uint64(st.Dev), ino: st.Ino,
+		trash: n.trash || n.parent == nil && inTrash(name),
+		fd:    fd, refs: 1, pins: 1,
+	}
+	if isMessageDir(name) {
+		w.lookAt(n, dir)
+		switch {
+		case n.folderFail != nil:
+			unix.Close(fd)
+			return nil, n.folderFail
+		case n.isFolder && name == "tmp":
+			child.holds = unfinished
+		case n.isFolder:
+			child.holds = messages
+		}
+	}
+	return child, nil
+}

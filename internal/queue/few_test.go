@@ -1,0 +1,115 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+
+	"kowaza/internal/queue/queuetest"
+)
+
+// TestListNumbers proves on random queues of every layout that ListNumbers tells
+// the messages as List does, in the order in which they are asked for, passes over
+// those that are not there, and ends where it is told to.
+func TestListNumbers(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, layout := range layouts {
+		made, q := newQueue(t, layout)
+		fill(t, made, r, 40)
+		var numbers []uint64
+		want := map[uint64]string{}
+		must(t, q.List(Listing{Keep: func(Found) bool { return true }, Header: true}, func(m *Message) bool {
+			numbers = append(numbers, m.Number)
+			want[m.Number] = fmt.Sprint(m.Found, m.Sender, m.Recipients, m.Size, m.Birth, m.Header, m.Problems)
+			return true
+		}))
+		r.Shuffle(len(numbers), func(i, j int) { numbers[i], numbers[j] = numbers[j], numbers[i] })
+		asked := slices.Concat([]uint64{0, 1}, numbers, []uint64{1<<64 - 1})
+		var got []uint64
+		must(t, q.ListNumbers(asked, Listing{Header: true, Failed: func(err error) { t.Error(err) }}, func(m *Message) bool {
+			got = append(got, m.Number)
+			if s := fmt.Sprint(m.Found, m.Sender, m.Recipients, m.Size, m.Birth, m.Header, m.Problems); s != want[m.Number] {
+				t.Errorf("%d: %s; want %s", m.Number, s, want[m.Number])
+			}
+			return len(got) < len(numbers)
+		}))
+		if !slices.Equal(got, numbers) {
+			t.Errorf("%+v: %v; want %v", layout, got, numbers)
+		}
+		got = nil
+		must(t, q.ListNumbers(asked, Listing{Keep: func(f Found) bool { return f.Number == numbers[2] }}, func(m *Message) bool {
+			got = append(got, m.Number)
+			return true
+		}))
+		if len(got) != 1 || got[0] != numbers[2] {
+			t.Errorf("%+v: %v; want %d", layout, got, numbers[2])
+		}
+	}
+}
+
+// TestCheckNumbers proves that a queue whose directories have become another
+// split's is refused for any number; that a lone file in the wrong place is where
+// it is in the way; and that nothing goes by a check that was for other numbers.
+func TestCheckNumbers(t *testing.T) {
+	made, q := newQueue(t, queuetest.Layout{})
+	var numbers []uint64
+	for range 50 {
+		numbers = append(numbers, add(t, made, queuetest.Message{Local: []string{"Ta@b"}}))
+	}
+	l := lock(t, q)
+	must(t, l.CheckNumbers(numbers))
+	n := numbers[0]
+	d := strconv.FormatUint(n%q.split, 10)
+	wrong := "info/" + d + "/" + strconv.FormatUint(n+1, 10)
+	put(t, made.Dir+"/"+wrong, "x")
+	wantError(t, l.CheckNumbers([]uint64{n}), ErrPlace, wrong)
+	other := numbers[slices.IndexFunc(numbers, func(o uint64) bool { return o%q.split != n%q.split })]
+	must(t, l.CheckNumbers([]uint64{other}))
+	f, err := q.Find(n)
+	must(t, err)
+	m, err := q.Read(f, false)
+	must(t, err)
+	must(t, l.Unlock())
+	if err := l.CheckNumbers(numbers); err != ErrUnlocked {
+		t.Error(err)
+	}
+	second := lock(t, q)
+	must(t, second.CheckNumbers([]uint64{other}))
+	wantError(t, second.Remove(m, m.Birth, false), ErrPlace, wrong)
+	must(t, os.Remove(made.Dir+"/"+wrong))
+	must(t, os.Rename(made.Dir+"/mess/22", made.Dir+"/gone"))
+	if err := second.CheckNumbers([]uint64{other}); !errors.Is(err, ErrLayout) {
+		t.Error(err)
+	}
+	must(t, os.Rename(made.Dir+"/gone", made.Dir+"/mess/22"))
+	must(t, second.Unlock())
+
+	// Every name one directory further on, as if the queue had been split anew.
+	for i := range 23 {
+		must(t, os.Rename(fmt.Sprintf("%s/mess/%d", made.Dir, i), fmt.Sprintf("%s/mess/x%d", made.Dir, (i+1)%23)))
+	}
+	for i := range 23 {
+		must(t, os.Rename(fmt.Sprintf("%s/mess/x%d", made.Dir, i), fmt.Sprintf("%s/mess/%d", made.Dir, i)))
+	}
+	again, err := Open(made.Dir)
+	must(t, err)
+	defer again.Close()
+	refused := 0
+	for _, n := range numbers {
+		// What stands where n should is what has the remainder before n's.
+		if !slices.ContainsFunc(numbers, func(o uint64) bool { return (o+1)%again.split == n%again.split }) {
+			continue
+		}
+		refused++
+		if err := again.CheckNumbers([]uint64{n}); !errors.Is(err, ErrPlace) {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+	if refused < 5 {
+		t.Errorf("only %d of %d numbers could be refused", refused, len(numbers))
+	}
+}
