@@ -39,15 +39,18 @@ soak:
 
 test-deps:
 	@sh .ci/test-deps
+	$(GO) mod download
 
 lint:
 	@test -z "$$(gofmt -l $(SOURCES))" || { gofmt -d $(SOURCES); exit 1; }
 	$(GO) vet $(PACKAGES) ./testdata/bench ./testdata/real
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet $(PACKAGES)
 	$(GO) run $(STATICCHECK) $(PACKAGES) ./testdata/bench ./testdata/real
-	shellcheck install.sh completion/kowaza.bash .ci/run .ci/test .ci/fuzz .ci/test-deps .ci/dist \
+	shellcheck install.sh .ci/run .ci/test .ci/fuzz .ci/test-deps .ci/dist \
 		.ci/deb/prerm .ci/deb/postrm testdata/*.sh $$(grep -l '^#!/bin/sh' testdata/originals/*)
-	zsh -n completion/_kowaza
+	$(GO) run . --completion bash | shellcheck -
+	@mkdir -p build
+	$(GO) run . --completion zsh >build/_kowaza && zsh -n build/_kowaza
 	mandoc -Tlint -Wwarning man/*.[1-8] $(wildcard man/ja/*.[1-8])
 
 # Half an hour, and some gigabytes below build/. As root, see docs/bench/README.md.

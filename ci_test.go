@@ -19,8 +19,8 @@ type checkout struct {
 
 func newCheckout(t *testing.T) *checkout {
 	t.Helper()
-	c := &checkout{t: t, dir: t.TempDir(), env: append(os.Environ(), "KOWAZA_HOST=", "FUZZTIME=10x")}
-	copyTree(t, ".", c.dir, 0, ".ci/test", ".ci/digest.awk")
+	c := &checkout{t: t, dir: t.TempDir(), env: append(os.Environ(), "KOWAZA_HOST=")}
+	copyTree(t, ".", c.dir, 0, ".ci/test", ".ci/fuzz", ".ci/digest.awk")
 	c.file("install.sh", "#!/bin/sh\n")
 	return c
 }
@@ -94,22 +94,51 @@ func TestPanics(t *testing.T) { panic("a b c") }
 func TestNever(t *testing.T) {}
 `)
 	c.file("internal/b/exit_test.go", "package x\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestExits(t *testing.T) { os.Exit(3) }\n")
-	// No line of this file begins as those do by which .ci/test finds such packages.
-	c.file("internal/c/fuzz_test.go", header+"func FuzzGood(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n"+
-		"func FuzzBad(f *testing.F) { f.Add(\"x\"); f.Fuzz(func(t *testing.T, s string) { if s != \"x\" { t.Error(\"found\") } }) }\n")
+	c.fuzzTargets()
 	c.file("testdata/real/x_test.go", "package x\n\nvar x int = \"\"\n")
 	c.file("testdata/bench/x_test.go", header+"func TestX(t *testing.T) {}\n")
 
 	// TestScripts runs thrice, and the inputs that are kept of a fuzz target are tests.
-	out := c.test("11 passed, 8 failed, 2 skipped")
+	out := c.test("10 passed, 7 failed, 2 skipped")
 	c.want(out, true, `(?m)^SKIP TestTwo/b: needs b$`, `(?m)^SKIP TestNoReason: no reason given$`,
 		`the \?\[31mred\? reason`, `(?m)^        --- FAIL: TestBad/sub/deep \(.*s\)\n.*red`, `word 79\.`, `\.\.\. and 420 more lines in build/test/tests\n`,
-		`panic: a b c`, `kowaza/internal/b .* 1 failed`, `x_test.go:3:.* cannot use`, `\[build failed\]`, `(?m)^FuzzGood +fuzz: elapsed`,
-		`fuzz_test.go:\d+: found`, `(?m)^FuzzBad +failed`)
-	c.want(out, false, "not to be seen", `word 80\.`, "\x1b", "\x00")
+		`panic: a b c`, `kowaza/internal/b .* 1 failed`, `x_test.go:3:.* cannot use`, `\[build failed\]`)
+	c.want(out, false, "not to be seen", `word 80\.`, "\x1b", "\x00", "found")
 	log, err := os.ReadFile(filepath.Join(c.dir, "build/test/tests"))
 	check(t, err)
 	c.want(string(log), true, `word 499\.`, "the \x1b\\[31mred\x00 reason")
+}
+
+// fuzzTargets makes two: the inputs that are kept of both are good, and one fails
+// with every other.
+func (c *checkout) fuzzTargets() {
+	// No line of this file begins as those do by which .ci/fuzz finds such packages.
+	c.file("internal/c/fuzz_test.go", "package x\n\nimport \"testing\"\n\nfunc FuzzGood(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n"+
+		"func FuzzBad(f *testing.F) { f.Add(\"x\"); f.Fuzz(func(t *testing.T, s string) { if s != \"x\" { t.Error(\"found\") } }) }\n")
+}
+
+// TestCIFuzz proves that make fuzz searches with every target, shows what it found
+// and fails then.
+func TestCIFuzz(t *testing.T) {
+	c := newCheckout(t)
+	c.file("go.mod", "module kowaza\n\ngo 1.24\n")
+	c.fuzzTargets()
+	run := func() (string, error) {
+		cmd := exec.Command("sh", ".ci/fuzz")
+		cmd.Dir, cmd.Env = c.dir, append(c.env, "FUZZTIME=100x")
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	out, err := run()
+	c.want(out, true, `(?m)^FuzzGood +fuzz: elapsed`, `fuzz_test.go:\d+: found`, `(?m)^FuzzBad +failed`)
+	if err == nil {
+		t.Error("status 0 although an input was found")
+	}
+	check(t, os.RemoveAll(filepath.Join(c.dir, "internal/c/testdata")))
+	c.file("internal/c/fuzz_test.go", "package x\n\nimport \"testing\"\n\nfunc FuzzGood(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n")
+	if out, err := run(); err != nil {
+		t.Errorf("%v although nothing was found\n%s", err, out)
+	}
 }
 
 // TestCITestDies proves the same of a go test that does not come to its end: its

@@ -15,7 +15,7 @@ import (
 
 // distFiles are what .ci/dist works on.
 var distFiles = []string{"go.mod", "go.sum", "main.go", "files.go", "applets", "internal", ".ci", "LICENSE", "install.sh", "symlinks.txt",
-	"kowaza.conf", "man", "completion", "systemd", "examples", "docs", "README.md", "README.ja.md", "SECURITY.md"}
+	"kowaza.conf", "man", "systemd", "examples", "docs", "README.md", "README.ja.md", "SECURITY.md"}
 
 // copyTree copies those of the named files and directories that there are, with
 // more rights if more is not 0.
@@ -162,7 +162,6 @@ func installTarball(t *testing.T, dist string) {
 	for _, f := range []file{
 		{"man/*.1", "usr/local/share/man/man1"}, {"man/*.5", "usr/local/share/man/man5"}, {"man/*.8", "usr/local/share/man/man8"},
 		{"man/ja/*.1", "usr/local/share/man/ja/man1"}, {"man/ja/*.5", "usr/local/share/man/ja/man5"}, {"man/ja/*.8", "usr/local/share/man/ja/man8"},
-		{"completion/_kowaza", "usr/local/share/zsh/site-functions"},
 		{"systemd/*", "usr/local/share/doc/kowaza/systemd"},
 	} {
 		have, _ := filepath.Glob(f.glob)
@@ -174,6 +173,7 @@ func installTarball(t *testing.T, dist string) {
 			}
 		}
 	}
+	in.text("usr/local/share/zsh/site-functions/_kowaza", completionOf(t, ".", "zsh"))
 	in.link("usr/local/share/bash-completion/completions/qmHandle", "kowaza")
 	for _, f := range []string{"LICENSE", "README.md", "kowaza.conf", "examples/README.md"} {
 		if _, err := os.Stat(filepath.Join(in.src, f)); err != nil {

@@ -4,5 +4,5 @@ import "embed"
 
 // files is what kowaza --install puts in place beside the binary.
 //
-//go:embed symlinks.txt kowaza.conf man completion completion/_kowaza systemd examples/cron.daily
+//go:embed symlinks.txt kowaza.conf man systemd examples/cron.daily
 var files embed.FS

@@ -36,7 +36,6 @@ func TestInstallKilled(t *testing.T) {
 	const cron = "#!/bin/sh\nDAYS=30\n"
 	installed(t, func(in *installation) {
 		in.file(in.src, "symlinks.txt", "bin/rmoldmail\n/etc/cron.daily/rmmail_virtual\nbin/qqclean\n", 0o644)
-		check(t, os.RemoveAll(filepath.Join(in.src, "completion")))
 		check(t, os.RemoveAll(filepath.Join(in.src, "systemd")))
 		check(t, os.RemoveAll(filepath.Join(in.src, "man/ja")))
 		// Dates apart, and the order in which settings were found.

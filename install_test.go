@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -56,13 +57,23 @@ func installed(t *testing.T, f func(in *installation)) {
 	in.file(in.src, "man/rmoldmail.1", "kowaza page\n", 0o644)
 	in.file(in.src, "man/kowaza.conf.5", "kowaza settings\n", 0o644)
 	in.file(in.src, "man/ja/rmoldmail.1", "kowaza ja\n", 0o644)
-	in.file(in.src, "completion/kowaza.bash", "# kowaza\n", 0o644)
-	in.file(in.src, "completion/_kowaza", "#compdef kowaza\n", 0o644)
 	in.file(in.src, "systemd/rmmail_virtual.timer", "[Timer]\n", 0o644)
 	for _, d := range []string{"usr/local/bin", "usr/local/sbin", "etc/cron.daily"} {
 		in.check(os.MkdirAll(filepath.Join(in.root, d), 0o755))
 	}
 	f(in)
+}
+
+// completionOf returns what kowaza --completion prints, with the links of
+// symlinks.txt in dir.
+func completionOf(t *testing.T, dir, shell string) string {
+	t.Helper()
+	var out bytes.Buffer
+	env := &cli.Env{Stdout: cli.NewOutput(&out), Stderr: io.Discard, Getenv: func(string) string { return "" }, Files: os.DirFS(dir)}
+	if status := applets.Main(env, []string{"kowaza", "--completion", shell}); status != 0 {
+		t.Fatalf("kowaza --completion %s: status %d", shell, status)
+	}
+	return out.String()
 }
 
 func (in *installation) check(err error) {
@@ -264,10 +275,10 @@ func TestInstallTwice(t *testing.T) {
 		in.text("usr/local/share/man/man1/rmoldmail.1", "kowaza page\n")
 		in.text("usr/local/share/man/man5/kowaza.conf.5", "kowaza settings\n")
 		in.text("usr/local/share/man/ja/man1/rmoldmail.1", "kowaza ja\n")
-		in.text("usr/local/share/bash-completion/completions/kowaza", "# kowaza\n")
+		in.text("usr/local/share/bash-completion/completions/kowaza", completionOf(t, in.src, "bash"))
 		in.link("usr/local/share/bash-completion/completions/rmoldmail", "kowaza")
 		in.link("usr/local/share/bash-completion/completions/jmailsend.pl", "kowaza")
-		in.text("usr/local/share/zsh/site-functions/_kowaza", "#compdef kowaza\n")
+		in.text("usr/local/share/zsh/site-functions/_kowaza", completionOf(t, in.src, "zsh"))
 		in.text("usr/local/share/doc/kowaza/systemd/rmmail_virtual.timer", "[Timer]\n")
 		sample, err := os.ReadFile("kowaza.conf")
 		in.check(err)
@@ -466,6 +477,37 @@ func TestInstallForeignCompletion(t *testing.T) {
 		in.absent(bash + "rmoldmail")
 		in.absent(bash + "kowaza")
 	})
+}
+
+// It proves that bash-completion finds what --install installed, by the name of
+// each command, and that a path in PREFIX is enough.
+func TestCompletionBashInstalled(t *testing.T) {
+	const framework = "/usr/share/bash-completion/bash_completion"
+	if _, err := os.Stat(framework); err != nil {
+		t.Skip("needs bash-completion")
+	}
+	root, tarball := t.TempDir(), t.TempDir()
+	copyTree(t, ".", tarball, 0, "install.sh")
+	binary, err := exec.LookPath("kowaza")
+	check(t, err)
+	check(t, os.Symlink(binary, filepath.Join(tarball, "kowaza")))
+	cmd := exec.Command(tarball+"/install.sh", "-p", "/prefix")
+	cmd.Env = append(os.Environ(), "DESTDIR="+root)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("install.sh: %v\n%s", err, out)
+	}
+	names := []string{"kowaza", "jmailsend.pl", "smtpauthstr.pl"}
+	for _, a := range applets.All {
+		names = append(names, a.Name)
+	}
+	for _, name := range names {
+		cmd := exec.Command("bash", "--norc", "-c", ". "+framework+"; _completion_loader "+name+"; complete -p "+name)
+		cmd.Env = append(os.Environ(), "XDG_DATA_DIRS="+root+"/prefix/share", "BASH_COMPLETION_USER_DIR=/nowhere/there")
+		out, err := cmd.CombinedOutput()
+		if want := "complete -F _kowaza " + name + "\n"; err != nil || string(out) != want {
+			t.Errorf("%s: %v, %q; want %q", name, err, out, want)
+		}
+	}
 }
 
 // It proves that --links makes and removes links to a binary that a package has

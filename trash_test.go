@@ -21,7 +21,7 @@ import (
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
-	for _, top := range []string{".", "docs", "man", "examples", "systemd", "completion", "applets/help"} {
+	for _, top := range []string{".", "docs", "man", "examples", "systemd", "applets/help"} {
 		check(t, filepath.WalkDir(top, func(file string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kowaza/internal/cli"
+	"kowaza/internal/completion"
 	"kowaza/internal/escape"
 	"kowaza/internal/install"
 )
@@ -38,6 +39,7 @@ over to /etc/kowaza.conf. DESTDIR in the environment goes before every path,
 /etc included.
 `,
 	Options: func(set *getopt.Set) { new(installOptions).declare(set) },
+	Values:  map[string]string{"NAME": completion.Applet},
 }
 
 func init() { installer.Run = runInstall } // runInstall looks All up, whose applets it must know
@@ -99,8 +101,16 @@ func runInstall(env *cli.Env, argv []string) error {
 	if err != nil {
 		return err
 	}
+	completions := make(map[string]string)
+	for _, shell := range completion.Shells {
+		var b strings.Builder
+		if err := writeCompletion(&b, shell, env.Files); err != nil {
+			return err
+		}
+		completions[shell] = b.String()
+	}
 	in := &install.Installer{
-		Files: env.Files, Binary: binary, Root: strings.TrimSuffix(root, "/"), Prefix: strings.TrimSuffix(filepath.Clean(o.prefix), "/"),
+		Files: env.Files, Completion: completions, Binary: binary, Root: strings.TrimSuffix(root, "/"), Prefix: strings.TrimSuffix(filepath.Clean(o.prefix), "/"),
 		LinksOnly: o.links, DryRun: o.dryRun, Force: o.force,
 		Applet: linkApplet,
 		Did:    func(line string) { io.WriteString(env.Stdout, escape.String(line)+"\n") },

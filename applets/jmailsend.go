@@ -16,6 +16,7 @@ import (
 
 	"kowaza/internal/charset"
 	"kowaza/internal/cli"
+	"kowaza/internal/completion"
 	"kowaza/internal/message"
 	"kowaza/internal/settings"
 	"kowaza/internal/users"
@@ -43,6 +44,7 @@ Settings: JMAIL_CHARSET, JMAIL_COUNT, JMAIL_FROM, JMAIL_TO, SENDMAIL and QMAIL
 in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(jmailsendOptions).declare(set) },
+	Values:  map[string]string{"CHARSET": "jis sjis euc utf8", "FROM": completion.User, "RECIPIENT": completion.User},
 	Run:     runJmailsend,
 }
 

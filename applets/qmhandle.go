@@ -16,6 +16,7 @@ import (
 	"github.com/pborman/getopt/v2"
 
 	"kowaza/internal/cli"
+	"kowaza/internal/completion"
 	"kowaza/internal/queue"
 	"kowaza/internal/settings"
 )
@@ -68,6 +69,7 @@ the commands QMAIL_STOP and QMAIL_START. Settings: these and QMAIL in
 /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(qmHandleOptions).declare(set) },
+	Values:  map[string]string{"N": completion.Message},
 	Run:     runQmHandle,
 }
 

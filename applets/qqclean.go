@@ -11,6 +11,7 @@ import (
 	"github.com/pborman/getopt/v2"
 
 	"kowaza/internal/cli"
+	"kowaza/internal/completion"
 	"kowaza/internal/escape"
 	"kowaza/internal/queue"
 )
@@ -37,6 +38,7 @@ input. What is half received goes only when it is dead, after 36 hours.
 Settings: QMAIL in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(qqcleanOptions).declare(set) },
+	Values:  map[string]string{"NUMBER": completion.Message},
 	Run:     runQqclean,
 }
 

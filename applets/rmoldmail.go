@@ -11,6 +11,7 @@ import (
 	"github.com/pborman/getopt/v2"
 
 	"kowaza/internal/cli"
+	"kowaza/internal/completion"
 	"kowaza/internal/maildir"
 	"kowaza/internal/settings"
 	"kowaza/internal/users"
@@ -41,6 +42,7 @@ user; without OWNER it is your own Maildir.
 Settings: VMDIR and QMAIL in /etc/kowaza.conf, for -V only.
 `,
 	Options: func(set *getopt.Set) { new(rmoldmailOptions).declare(set) },
+	Values:  map[string]string{"OWNER": completion.Owner},
 	Run:     runRmoldmail,
 }
 

@@ -15,6 +15,10 @@ type Applet struct {
 	Fail    int                                 // status of an ordinary error; 0 means 1
 	Page    string                              // what its man page and its Japanese help are called, if not Name
 
+	// Values says what completion offers in the place of a word of Help, as NUMBER
+	// or DIR: the words themselves, with blanks between, or a kind of internal/completion.
+	Values map[string]string
+
 	// An operand may be a password: no message repeats one.
 	Secret bool
 }

@@ -28,10 +28,12 @@ import (
 
 // An Installer is one run.
 type Installer struct {
-	Files  fs.FS  // symlinks.txt, man, completion, systemd, kowaza.conf, and the example of a cron job
+	Files  fs.FS  // symlinks.txt, man, systemd, kowaza.conf, and the example of a cron job
 	Binary string // the file to be copied; with LinksOnly what the links lead to
 	Root   string // DESTDIR: goes before every path; absolute, or empty
 	Prefix string // absolute; empty for /
+
+	Completion map[string]string // for bash and zsh
 
 	LinksOnly bool // make and remove links to Binary, nothing else
 	DryRun    bool
@@ -167,18 +169,27 @@ func (in *Installer) readConf() {
 	}
 }
 
-// links returns the lines of symlinks.txt: paths below PREFIX, or absolute ones.
+// Links returns the lines of symlinks.txt in files, but comments: paths below
+// PREFIX, or absolute ones. The error is that of reading it.
+func Links(files fs.FS) ([]string, error) {
+	text, err := fs.ReadFile(files, "symlinks.txt")
+	var all []string
+	for line := range strings.Lines(string(text)) {
+		if line = strings.Trim(line, " \t\r\n"); line != "" && line[0] != '#' {
+			all = append(all, line)
+		}
+	}
+	return all, err
+}
+
+// links returns those that may be made.
 func (in *Installer) links() []string {
-	text, err := fs.ReadFile(in.Files, "symlinks.txt")
+	lines, err := Links(in.Files)
 	if in.fails(err) {
 		return nil
 	}
 	var all []string
-	for line := range strings.Lines(string(text)) {
-		line = strings.Trim(line, " \t\r\n")
-		if line == "" || line[0] == '#' {
-			continue
-		}
+	for _, line := range lines {
 		if path.Clean(line) != line || strings.HasPrefix(line, "..") || line == "bin/kowaza" || in.Applet(path.Base(line)) == "" {
 			in.err("symlinks.txt: %s: not a place for a link", line)
 			continue
@@ -635,8 +646,16 @@ func (c *Carried) add(conf []byte, from string) []byte {
 
 // A document is a file that is installed beside the binary.
 type document struct {
-	source string // in Files
+	source string // in Files; empty for a completion
 	path   string // without DESTDIR
+	text   string // of a completion
+}
+
+func (in *Installer) read(d document) (io.ReadCloser, error) {
+	if d.source == "" {
+		return io.NopCloser(strings.NewReader(d.text)), nil
+	}
+	return in.Files.Open(d.source)
 }
 
 // documentsOf returns them: man pages, completion, units and the sample.
@@ -645,19 +664,21 @@ func (in *Installer) documentsOf() []document {
 	for _, dir := range []string{"man", "man/ja"} {
 		pages, _ := fs.Glob(in.Files, dir+"/*.[1-8]")
 		for _, page := range pages {
-			all = append(all, document{page, in.share + "/" + dir + "/man" + page[len(page)-1:] + "/" + path.Base(page)})
+			all = append(all, document{source: page, path: in.share + "/" + dir + "/man" + page[len(page)-1:] + "/" + path.Base(page)})
 		}
 	}
-	if _, err := fs.Stat(in.Files, "completion/kowaza.bash"); err == nil {
-		all = append(all, document{"completion/_kowaza", in.share + "/zsh/site-functions/_kowaza"},
-			document{"completion/kowaza.bash", in.bashCompletion("kowaza")})
+	if text := in.Completion["zsh"]; text != "" {
+		all = append(all, document{path: in.share + "/zsh/site-functions/_kowaza", text: text})
+	}
+	if text := in.Completion["bash"]; text != "" {
+		all = append(all, document{path: in.bashCompletion("kowaza"), text: text})
 	}
 	units, _ := fs.Glob(in.Files, "systemd/*.*")
 	for _, unit := range units {
-		all = append(all, document{unit, in.share + "/doc/kowaza/systemd/" + path.Base(unit)})
+		all = append(all, document{source: unit, path: in.share + "/doc/kowaza/systemd/" + path.Base(unit)})
 	}
 	if _, err := fs.Stat(in.Files, "kowaza.conf"); err == nil {
-		all = append(all, document{"kowaza.conf", settings.File + ".sample"})
+		all = append(all, document{source: "kowaza.conf", path: settings.File + ".sample"})
 	}
 	return all
 }
@@ -671,7 +692,7 @@ func (in *Installer) documents() {
 		if in.stopped.Load() {
 			return
 		}
-		ok := in.put(d.path, 0o644, func() (io.ReadCloser, error) { return in.Files.Open(d.source) })
+		ok := in.put(d.path, 0o644, func() (io.ReadCloser, error) { return in.read(d) })
 		if ok && d.path == in.bashCompletion("kowaza") {
 			in.completions()
 		}

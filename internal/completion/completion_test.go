@@ -1,4 +1,4 @@
-package main
+package completion_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 
 	"kowaza/applets"
 	"kowaza/internal/cli"
+	"kowaza/internal/settings"
 )
 
 // An option as an applet's help shows it.
@@ -27,17 +28,29 @@ type helpOption struct {
 // name of their value.
 var helpLine = regexp.MustCompile(`(?m)^ {2,6}((?:-\S+, )?-\S+)(?: ([A-Z][A-Z/]*))?(?: |$)`)
 
-// helpOptions reads what --help of a command shows.
-func helpOptions(t *testing.T, name string) []helpOption {
+// run returns what a command prints on standard output.
+func run(t *testing.T, argv ...string) string {
 	t.Helper()
 	var out bytes.Buffer
 	env := &cli.Env{Stdin: strings.NewReader(""), Stdout: cli.NewOutput(&out), Stderr: io.Discard,
-		Getenv: func(string) string { return "" }, Now: time.Now}
-	if status := applets.Main(env, []string{name, "--help"}); status != 0 {
-		t.Fatalf("%s --help: status %d", name, status)
+		Getenv: func(string) string { return "" }, Now: time.Now, Files: os.DirFS("../..")}
+	if status := applets.Main(env, argv); status != 0 {
+		t.Fatalf("%q: status %d", argv, status)
 	}
+	return out.String()
+}
+
+// written is the completion for a shell.
+func written(t *testing.T, shell string) string {
+	t.Helper()
+	return run(t, "kowaza", "--completion", shell)
+}
+
+// helpOptions reads what --help of a command shows.
+func helpOptions(t *testing.T, name string) []helpOption {
+	t.Helper()
 	var options []helpOption
-	for _, m := range helpLine.FindAllStringSubmatch(out.String(), -1) {
+	for _, m := range helpLine.FindAllStringSubmatch(run(t, append(strings.Fields(name), "--help")...), -1) {
 		for _, o := range strings.Split(m[1], ", ") {
 			if o[1] != '-' {
 				o = o[:2] // qmHandle's -dN has its value in the same word
@@ -60,9 +73,9 @@ func names(options []helpOption) []string {
 	return all
 }
 
-// commands are all names that completion must know.
+// commands are all commands that completion must know.
 func commands() []string {
-	all := []string{"kowaza"}
+	all := []string{"kowaza", "kowaza --install"}
 	for _, a := range applets.All {
 		all = append(all, a.Name)
 	}
@@ -81,6 +94,10 @@ var completions = []completed{
 	{"kowaza ", "jmailsend mailtest mkdigest qmHandle qqclean rmmail_virtual rmoldmail smtpauthstr"},
 	{"kowaza rmo", "rmoldmail"},
 	{"kowaza mailtest -x ", "0 100 111 99"},
+	{"kowaza rmoldmail.sh --ke", "--keep-flagged"},
+	{"kowaza --completion ", "bash zsh"},
+	{"kowaza --install --fo", "--force"},
+	{"kowaza --install --force qq", "qqclean"},
 	{"kowaza smtpauthstr.pl --lo", "--login"},
 	{"smtpauthstr.pl --lo", "--login"},
 	{"rmoldmail ", ""},
@@ -129,6 +146,39 @@ func completionQueue(t *testing.T) string {
 	return dir
 }
 
+// TestCompletionSettings proves that both shells find the queue that the binary
+// finds: they read QMAIL in kowaza.conf as it does.
+func TestCompletionSettings(t *testing.T) {
+	dir := t.TempDir()
+	for _, conf := range []string{"QMAIL=%s", " QMAIL=%s # a comment", "QMAIL=\"%s\" # a comment", "\tQMAIL= '%s'\t", "QMAIL=%s\r",
+		"DAYS=3\n#QMAIL=/wrong\nQMAIL=%s"} {
+		for i, qmail := range []string{dir + "/plain", dir + "/with#number", dir + "/with blank"} {
+			number := fmt.Sprint(1000 + i)
+			check(t, os.MkdirAll(qmail+"/queue/mess/1", 0o755))
+			check(t, os.WriteFile(qmail+"/queue/mess/1/"+number, nil, 0o644))
+			text := fmt.Sprintf(conf, qmail) + "\n"
+			check(t, os.WriteFile(dir+"/conf", []byte(text), 0o644))
+			if s, err := settings.Read(dir+"/conf", false); err != nil || s.QMail != qmail {
+				t.Fatalf("%q: the binary reads %v, %v", text, s, err)
+			}
+			t.Setenv("KOWAZA_CONF", dir+"/conf")
+			if got := completeBash(t, [][]string{{"qqclean", ""}}); !slices.Equal(got[0], []string{number}) {
+				t.Errorf("%q: bash offers %q", text, got[0])
+			}
+			if got := completeZsh(t, []string{"qqclean "}); !slices.Equal(got[0], []string{number}) {
+				t.Errorf("%q: zsh offers %q", text, got[0])
+			}
+		}
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // bashWords splits a line as readline does: = is a word of its own.
 func bashWords(line string) []string {
 	return strings.Split(strings.ReplaceAll(line, "=", " = "), " ")
@@ -141,7 +191,7 @@ func completeBash(t *testing.T, lines [][]string) [][]string {
 		t.Skip("needs bash")
 	}
 	var script strings.Builder
-	script.WriteString("source completion/kowaza.bash\n")
+	script.WriteString(written(t, "bash"))
 	for _, words := range lines {
 		script.WriteString("COMP_WORDS=(")
 		for _, w := range words {
@@ -174,16 +224,20 @@ func completeBash(t *testing.T, lines [][]string) [][]string {
 func TestCompletionBashOptions(t *testing.T) {
 	for _, name := range commands() {
 		options := helpOptions(t, name)
-		lines := [][]string{{name, "-"}}
-		if name != "kowaza" {
+		all := names(options)
+		command := strings.Fields(name)
+		lines := [][]string{append(slices.Clone(command), "-")}
+		if command[0] != "kowaza" {
 			lines = append(lines, []string{"kowaza", name, "-"})
 		}
+		// What comes after --install are the options of that.
+		options = slices.DeleteFunc(options, func(o helpOption) bool { return name == "kowaza" && o.name == "--install" })
 		for _, o := range options {
-			lines = append(lines, []string{name, o.name, "-"})
+			lines = append(lines, append(slices.Clone(command), o.name, "-"))
 		}
 		got := completeBash(t, lines)
 		for i, line := range lines {
-			want := names(options)
+			want := all
 			if n := i - (len(lines) - len(options)); n >= 0 && options[n].value {
 				want = nil
 			}
@@ -214,33 +268,6 @@ func TestCompletionBash(t *testing.T) {
 	for i, got := range completeBash(t, lines) {
 		if strings.Join(got, " ") != tests[i].want {
 			t.Errorf("%q: offered %q; want %q", tests[i].line, got, tests[i].want)
-		}
-	}
-}
-
-// It proves that bash-completion finds what --install installed, by the name of
-// each command, and that a path in PREFIX is enough.
-func TestCompletionBashInstalled(t *testing.T) {
-	const framework = "/usr/share/bash-completion/bash_completion"
-	if _, err := os.Stat(framework); err != nil {
-		t.Skip("needs bash-completion")
-	}
-	root, tarball := t.TempDir(), t.TempDir()
-	copyTree(t, ".", tarball, 0, "install.sh")
-	binary, err := exec.LookPath("kowaza")
-	check(t, err)
-	check(t, os.Symlink(binary, filepath.Join(tarball, "kowaza")))
-	cmd := exec.Command(tarball+"/install.sh", "-p", "/prefix")
-	cmd.Env = append(os.Environ(), "DESTDIR="+root)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("install.sh: %v\n%s", err, out)
-	}
-	for _, name := range append(commands(), "jmailsend.pl", "smtpauthstr.pl") {
-		cmd := exec.Command("bash", "--norc", "-c", ". "+framework+"; _completion_loader "+name+"; complete -p "+name)
-		cmd.Env = append(os.Environ(), "XDG_DATA_DIRS="+root+"/prefix/share", "BASH_COMPLETION_USER_DIR=/nowhere/there")
-		out, err := cmd.CombinedOutput()
-		if want := "complete -F _kowaza " + name + "\n"; err != nil || string(out) != want {
-			t.Errorf("%s: %v, %q; want %q", name, err, out, want)
 		}
 	}
 }
@@ -280,8 +307,8 @@ func completeZsh(t *testing.T, lines []string) [][]string {
 	if _, err := exec.LookPath("zsh"); err != nil {
 		t.Skip("needs zsh")
 	}
-	dir, err := filepath.Abs("completion")
-	if err != nil {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/_kowaza", []byte(written(t, "zsh")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("zsh", append([]string{"-f", "-c", zshDriver, "zsh"}, lines...)...)
