@@ -10,6 +10,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/pborman/getopt/v2"
@@ -98,7 +99,7 @@ type value struct {
 
 // helpOption is how help shows an option: a letter with its value joined to it, or
 // names and a value; then, perhaps on the next line, what it does.
-var helpOption = regexp.MustCompile(`(?m)^ {2,6}(?:-(\w)([A-Z]*)|(?:-(\w), )?--([a-z0-9-]+)(?: ([A-Z][A-Z/]*))?)(?: +|\n {10,})(\S.*(?:\n {10,}\S.*)*)`)
+const helpOption = `(?m)^ {2,6}(?:-(\w)([A-Z]*)|(?:-(\w), )?--([a-z0-9-]+)(?: ([A-Z][A-Z/]*))?)(?: +|\n {10,})(\S.*(?:\n {10,}\S.*)*)`
 
 func commandOf(name string, a *cli.Applet) command {
 	c := command{name: name}
@@ -112,7 +113,7 @@ func commandOf(name string, a *cli.Applet) command {
 		return &value{name: name, kind: usual[name]}
 	}
 	shown := make(map[string]option)
-	for _, m := range helpOption.FindAllStringSubmatch(a.Help, -1) {
+	for _, m := range regexp.MustCompile(helpOption).FindAllStringSubmatch(a.Help, -1) {
 		text := strings.Join(strings.Fields(m[6]), " ")
 		o := option{repeated: strings.Contains(text, "may be repeated"), value: kind(m[2] + m[5])}
 		o.text, _, _ = strings.Cut(text, ";")
@@ -132,7 +133,7 @@ func commandOf(name string, a *cli.Applet) command {
 		}
 		c.options = append(c.options, o)
 	})
-	slices.SortFunc(c.options, func(a, b option) int { return strings.Compare(a.key(), b.key()) })
+	sort.Slice(c.options, func(i, j int) bool { return c.options[i].key() < c.options[j].key() })
 	usage, _, _ := strings.Cut(a.Help, "\n")
 	for _, word := range operands(usage) {
 		v := kind(strings.TrimSuffix(word, "..."))

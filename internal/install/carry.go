@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 
 	"kowaza/internal/settings"
@@ -57,11 +58,11 @@ var charsets = map[string]string{
 }
 
 var (
-	secret = regexp.MustCompile(`(?i)PASS|SECRET|KEY|TOKEN`)
+	secret = pattern{expr: `(?i)PASS|SECRET|KEY|TOKEN`}
 	// What a shell or Perl needs for itself is no setting of a script's, nor is what
 	// it is given as an argument.
-	ownName   = regexp.MustCompile(`^(PATH|LANG|LANGUAGE|LC_[A-Z]+|IFS|SHELL|HOME|TZ|ENV|BASH_ENV|CDPATH|TERM|USER|LOGNAME|DEBUG|VERBOSE|PERL5LIB|MANPATH|LD_LIBRARY_PATH)$`)
-	arguments = regexp.MustCompile(`=\s*(@ARGV\b|@_|shift\b|\$ARGV\[|\$argv\b|\$_SERVER\b|["']?\$([0-9#@*!$?]|\{[0-9]))|^\(?\$[^A-Za-z_]`)
+	ownName   = pattern{expr: `^(PATH|LANG|LANGUAGE|LC_[A-Z]+|IFS|SHELL|HOME|TZ|ENV|BASH_ENV|CDPATH|TERM|USER|LOGNAME|DEBUG|VERBOSE|PERL5LIB|MANPATH|LD_LIBRARY_PATH)$`}
+	arguments = pattern{expr: `=\s*(@ARGV\b|@_|shift\b|\$ARGV\[|\$argv\b|\$_SERVER\b|["']?\$([0-9#@*!$?]|\{[0-9]))|^\(?\$[^A-Za-z_]`}
 )
 
 // Carry decides which settings of an applet's script kowaza.conf, whose text is
@@ -93,7 +94,7 @@ func Carry(script *Script, applet string, conf []byte, forced bool) *Carried {
 	for _, line := range script.Below {
 		c.below(line, len(script.Settings))
 	}
-	slices.SortStableFunc(c.Refused, func(a, b Refusal) int { return a.at - b.at })
+	sort.SliceStable(c.Refused, func(i, j int) bool { return c.Refused[i].at < c.Refused[j].at })
 	return &c.Carried
 }
 
@@ -111,7 +112,7 @@ type carrier struct {
 // refuse names a setting by its text, or by its name alone.
 func (c *carrier) refuse(at int, key, text, why string) {
 	text = strings.TrimRight(text, " \t")
-	if secret.MatchString(text) {
+	if secret.re().MatchString(text) {
 		text, _, _ = strings.Cut(text, "=")
 		text = strings.TrimRight(text, " \t+.")
 	}
@@ -140,7 +141,7 @@ func (c *carrier) sort(s Setting) {
 	switch {
 	case s.Name == "":
 		c.refuse(s.at, "", s.Text, s.Bad)
-	case key == "" && (ownName.MatchString(s.Name) || arguments.MatchString(s.Text)):
+	case key == "" && (ownName.re().MatchString(s.Name) || arguments.re().MatchString(s.Text)):
 	case key == "":
 		c.refuse(s.at, "", s.Text, "no such key")
 	case !slices.Contains(c.uses, key):

@@ -15,16 +15,16 @@ func (s *Script) Days() (days, variables []string, sure bool) {
 	d := daysReader{script: s, sure: true}
 	text := s.text
 	if s.lang == php {
-		text = phpComment.ReplaceAllString(text, " ")
+		text = phpComment.re().ReplaceAllString(text, " ")
 	}
 	d.text = strings.ReplaceAll(withoutComments(text), "\\\n", " ")
 	for _, loc := range d.calls() {
 		d.call(d.text[loc:])
 	}
-	for _, m := range mtime.FindAllStringSubmatch(d.text, -1) {
+	for _, m := range mtime.re().FindAllStringSubmatch(d.text, -1) {
 		d.reaches(m[1])
 	}
-	for _, name := range assignedName.FindAllStringSubmatch(d.text, -1) {
+	for _, name := range assignedName.re().FindAllStringSubmatch(d.text, -1) {
 		if strings.EqualFold(name[1], "DAYS") {
 			d.variable(name[1])
 		}
@@ -43,21 +43,21 @@ type daysReader struct {
 
 var (
 	// what rmoldmail is called as, with what may stand before a command.
-	called       = regexp.MustCompile(`(?:^|[\s;&|({"'` + "`" + `/])rmoldmail(?:\.sh|\.pl)?["']?`)
-	commandName  = regexp.MustCompile(`(?:^|[^A-Za-z0-9_])\$?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*["']?[^\s"']*/?rmoldmail(?:\.sh|\.pl)?["']?\s*(?:;|\n|$)`)
-	mtime        = regexp.MustCompile(`-[mac]time["',\s]+["']?\+?([^\s"',;)]*)`)
-	assignedName = regexp.MustCompile(`(?:^|[^A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]*)\s*[-+.*]?=(?:[^=~>]|$)`)
-	phpComment   = regexp.MustCompile(`(?s)/\*.*?\*/`)
-	argument     = regexp.MustCompile(`^[\s"',]*([^\s"',;&|<>)` + "`" + `]*)`)
-	aVariable    = regexp.MustCompile(`^\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})$`)
-	endOfValue   = regexp.MustCompile(`^\s*(?:[;),}]|\r?$|#|//)`)
-	decimal      = regexp.MustCompile(`^[0-9]+$`)
+	called       = pattern{expr: `(?:^|[\s;&|({"'` + "`" + `/])rmoldmail(?:\.sh|\.pl)?["']?`}
+	commandName  = pattern{expr: `(?:^|[^A-Za-z0-9_])\$?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*["']?[^\s"']*/?rmoldmail(?:\.sh|\.pl)?["']?\s*(?:;|\n|$)`}
+	mtime        = pattern{expr: `-[mac]time["',\s]+["']?\+?([^\s"',;)]*)`}
+	assignedName = pattern{expr: `(?:^|[^A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]*)\s*[-+.*]?=(?:[^=~>]|$)`}
+	phpComment   = pattern{expr: `(?s)/\*.*?\*/`}
+	argument     = pattern{expr: `^[\s"',]*([^\s"',;&|<>)` + "`" + `]*)`}
+	aVariable    = pattern{expr: `^\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})$`}
+	endOfValue   = pattern{expr: `^\s*(?:[;),}]|\r?$|#|//)`}
+	decimal      = pattern{expr: `^[0-9]+$`}
 	// another file, or text, that may set a variable
-	sourced = map[language]*regexp.Regexp{
-		unknown: regexp.MustCompile(`(?m)(?:^|[;&|{(])\s*(?:\.|source|eval)\s+\S`),
-		shell:   regexp.MustCompile(`(?m)(?:^|[;&|{(]|\b(?:then|else|do)\s)\s*(?:\.|source|eval)\s+\S`),
-		perl:    regexp.MustCompile(`\b(?:do|require|eval)\s*\(?\s*["'$/]`),
-		php:     regexp.MustCompile(`\b(?:require|include|eval)(?:_once)?\s*\(?\s*["'$/]`),
+	sourced = map[language]*pattern{
+		unknown: {expr: `(?m)(?:^|[;&|{(])\s*(?:\.|source|eval)\s+\S`},
+		shell:   {expr: `(?m)(?:^|[;&|{(]|\b(?:then|else|do)\s)\s*(?:\.|source|eval)\s+\S`},
+		perl:    {expr: `\b(?:do|require|eval)\s*\(?\s*["'$/]`},
+		php:     {expr: `\b(?:require|include|eval)(?:_once)?\s*\(?\s*["'$/]`},
 	}
 )
 
@@ -75,10 +75,10 @@ func withoutComments(text string) string {
 // calls returns where the words after each call of rmoldmail begin.
 func (d *daysReader) calls() []int {
 	var at []int
-	for _, loc := range called.FindAllStringIndex(d.text, -1) {
+	for _, loc := range called.re().FindAllStringIndex(d.text, -1) {
 		at = append(at, loc[1])
 	}
-	for _, m := range commandName.FindAllStringSubmatch(d.text, -1) {
+	for _, m := range commandName.re().FindAllStringSubmatch(d.text, -1) {
 		use := regexp.MustCompile(`\$\{?` + m[1] + `\b\}?["']?`)
 		for _, loc := range use.FindAllStringIndex(d.text, -1) {
 			if rest := strings.TrimLeft(d.text[loc[1]:], " \t"); !strings.HasPrefix(rest, "=") {
@@ -95,7 +95,7 @@ func (d *daysReader) call(text string) {
 	line, _, _ := strings.Cut(text, "\n")
 	virtual := false
 	for {
-		m := argument.FindStringSubmatch(line)
+		m := argument.re().FindStringSubmatch(line)
 		word := m[1]
 		switch {
 		case word == "" || word == "]" || word == "]]":
@@ -108,7 +108,7 @@ func (d *daysReader) call(text string) {
 			d.sure = false
 			return
 		default:
-			if virtual || decimal.MatchString(word) || strings.HasPrefix(word, "$") {
+			if virtual || decimal.re().MatchString(word) || strings.HasPrefix(word, "$") {
 				d.reaches(word)
 			}
 			return
@@ -118,11 +118,11 @@ func (d *daysReader) call(text string) {
 
 // reaches takes a word that says how many days.
 func (d *daysReader) reaches(word string) {
-	if decimal.MatchString(word) {
+	if decimal.re().MatchString(word) {
 		d.add(word)
 		return
 	}
-	m := aVariable.FindStringSubmatch(word)
+	m := aVariable.re().FindStringSubmatch(word)
 	if m == nil {
 		d.sure = false
 		return
@@ -139,7 +139,7 @@ func (d *daysReader) variable(name string) {
 	before := map[language]string{shell: `(?:^|[^A-Za-z0-9_$])`, perl: `(?:\$)`, php: `(?:\$)`, unknown: `(?:^|[^A-Za-z0-9_])`}[d.script.lang]
 	assigned := regexp.MustCompile(before + name + `(\s*)((?:\*\*|\|\||&&|//|\?\?|<<|>>|[-+*/%.x&|^])?=)(?:[^=~>]|$)`)
 	found := assigned.FindAllStringSubmatchIndex(d.text, -1)
-	if len(found) == 0 || other.MatchString(d.text) || sourced[d.script.lang].MatchString(d.text) {
+	if len(found) == 0 || other.MatchString(d.text) || sourced[d.script.lang].re().MatchString(d.text) {
 		d.sure = false
 		return
 	}
@@ -159,14 +159,14 @@ func (d *daysReader) variable(name string) {
 			var n int
 			rest = strings.TrimLeft(rest, " \t")
 			value, bad, n = d.script.literal(rest)
-			ok = ok && bad == "" && n >= 0 && endOfValue.MatchString(rest[n:])
+			ok = ok && bad == "" && n >= 0 && endOfValue.re().MatchString(rest[n:])
 		} else {
 			var bad string
 			var n int
 			value, bad, n = shellWord(strings.TrimSuffix(rest, "\r"))
 			ok = ok && bad == "" && n >= 0 && m[2] == m[3]
 		}
-		if !ok || !decimal.MatchString(value) {
+		if !ok || !decimal.re().MatchString(value) {
 			d.sure = false
 			continue
 		}
@@ -203,16 +203,16 @@ func (d *daysReader) add(n string) {
 
 var (
 	// what has find(1) leave mail out, or take other mail
-	findSelects = regexp.MustCompile(`\bfind\b[^\n]*[\s"',](?:!|-not|-prune|-[iw]?(?:name|path|holename|regex)|-newer\w*|-size|-[ac]?min|-perm|-user|-(?:max|min)depth)[\s"',]`)
+	findSelects = pattern{expr: `\bfind\b[^\n]*[\s"',](?:!|-not|-prune|-[iw]?(?:name|path|holename|regex)|-newer\w*|-size|-[ac]?min|-perm|-user|-(?:max|min)depth)[\s"',]`}
 	// what has a loop leave users out
-	loopSelects = regexp.MustCompile(`(?m)(?:^|[\s;&|{(])(?:continue|case|unless|next[ \t]+(?:if|unless))(?:[\s;)]|$)|\bgrep\b[^|\n]*\s-\w*v|!=|!~|\sne\s|\\!\s*=`)
+	loopSelects = pattern{expr: `(?m)(?:^|[\s;&|{(])(?:continue|case|unless|next[ \t]+(?:if|unless))(?:[\s;)]|$)|\bgrep\b[^|\n]*\s-\w*v|!=|!~|\sne\s|\\!\s*=`}
 )
 
 // selects reports whether a script that removes mail may leave out some that the
 // applet would remove.
 func (s *Script) selects(applet string) bool {
 	text := strings.ReplaceAll(withoutComments(s.text), "\\\n", " ")
-	return findSelects.MatchString(text) || applet == "rmmail_virtual" && loopSelects.MatchString(text)
+	return findSelects.re().MatchString(text) || applet == "rmmail_virtual" && loopSelects.re().MatchString(text)
 }
 
 // runs reports whether a script runs a command of that name, as one in

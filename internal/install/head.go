@@ -2,7 +2,6 @@ package install
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
 )
 
@@ -37,19 +36,19 @@ type Script struct {
 const maxLine = 8192
 
 var (
-	shebang      = regexp.MustCompile(`^#!.*(perl|php|sh)`)
-	shellStart   = regexp.MustCompile(`^(export[ \t]|[A-Za-z_][A-Za-z0-9_]*\+?=)`)
-	harmless     = regexp.MustCompile(`^(set|umask)([ \t][^;&|<>` + "`" + `$()\\]*)?$`)
-	use          = regexp.MustCompile(`^(use|require)[ \t].*;[ \t]*(#.*|//.*)?$`)
-	shellName    = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(\+?)=`)
-	exportName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*([ \t;]|$)`)
-	perlScalar   = regexp.MustCompile(`^(?:(?:my|our|local)[ \t]+)?\$([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*`)
-	perlList     = regexp.MustCompile(`^(?:my|our|local)[ \t]*\([ \t]*\$([A-Za-z_][A-Za-z0-9_]*)[ \t]*\)[ \t]*=[ \t]*`)
-	perlLiteral  = regexp.MustCompile(`^(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|(0|[1-9][0-9]*))`)
-	perlAnything = regexp.MustCompile(`^(?:(?:my|our|local)[ \t]*[$@%(]|[$@%])[^=]*=`)
-	plainName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	declaration  = regexp.MustCompile(`^(?:(?:my|our|local)[ \t]+)?\$|[ \t]+$`)
-	endComment   = regexp.MustCompile(`;[ \t]*((#|//).*)?$`)
+	shebang      = pattern{expr: `^#!.*(perl|php|sh)`}
+	shellStart   = pattern{expr: `^(export[ \t]|[A-Za-z_][A-Za-z0-9_]*\+?=)`}
+	harmless     = pattern{expr: `^(set|umask)([ \t][^;&|<>` + "`" + `$()\\]*)?$`}
+	use          = pattern{expr: `^(use|require)[ \t].*;[ \t]*(#.*|//.*)?$`}
+	shellName    = pattern{expr: `^([A-Za-z_][A-Za-z0-9_]*)(\+?)=`}
+	exportName   = pattern{expr: `^[A-Za-z_][A-Za-z0-9_]*([ \t;]|$)`}
+	perlScalar   = pattern{expr: `^(?:(?:my|our|local)[ \t]+)?\$([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*`}
+	perlList     = pattern{expr: `^(?:my|our|local)[ \t]*\([ \t]*\$([A-Za-z_][A-Za-z0-9_]*)[ \t]*\)[ \t]*=[ \t]*`}
+	perlLiteral  = pattern{expr: `^(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|(0|[1-9][0-9]*))`}
+	perlAnything = pattern{expr: `^(?:(?:my|our|local)[ \t]*[$@%(]|[$@%])[^=]*=`}
+	plainName    = pattern{expr: `^[A-Za-z_][A-Za-z0-9_]*$`}
+	declaration  = pattern{expr: `^(?:(?:my|our|local)[ \t]+)?\$|[ \t]+$`}
+	endComment   = pattern{expr: `;[ \t]*((#|//).*)?$`}
 )
 
 // ReadScript reads the head of a script: assignments of sh, Perl or PHP, between
@@ -61,7 +60,7 @@ func ReadScript(text []byte) *Script {
 	for i, line := range strings.Split(s.text, "\n") {
 		line = strings.TrimLeft(strings.TrimSuffix(line, "\r"), " \t")
 		if i == 0 {
-			if m := shebang.FindStringSubmatch(line); m != nil {
+			if m := shebang.re().FindStringSubmatch(line); m != nil {
 				s.lang = map[string]language{"perl": perl, "php": php, "sh": shell}[m[1]]
 			}
 		}
@@ -113,9 +112,9 @@ func (s *Script) headLine(line string, inComment *bool) (bool, string) {
 		return false, ""
 	}
 	switch {
-	case use.MatchString(line), harmless.MatchString(line):
+	case use.re().MatchString(line), harmless.re().MatchString(line):
 		return true, ""
-	case s.lang != perl && s.lang != php && shellStart.MatchString(line):
+	case s.lang != perl && s.lang != php && shellStart.re().MatchString(line):
 		// The assignments in it were seen, whether they hold or not.
 		return s.shell(line), ""
 	case s.lang != shell && s.perl(line):
@@ -150,7 +149,7 @@ func (s *Script) shell(line string) bool {
 			line = rest
 			continue
 		}
-		if m := shellName.FindStringSubmatch(line); m != nil {
+		if m := shellName.re().FindStringSubmatch(line); m != nil {
 			value, bad, n := shellWord(line[len(m[0]):])
 			if n < 0 {
 				s.name(line, "goes on in the next line, nothing after it was read")
@@ -167,7 +166,7 @@ func (s *Script) shell(line string) bool {
 			}
 			continue
 		}
-		m := exportName.FindStringSubmatchIndex(line)
+		m := exportName.re().FindStringSubmatchIndex(line)
 		if !exported || m == nil {
 			return false
 		}
@@ -272,9 +271,9 @@ func (s *Script) perl(line string) bool {
 		if line == "" || line[0] == '#' || s.lang == php && strings.HasPrefix(line, "//") {
 			return true
 		}
-		m := perlScalar.FindStringSubmatch(line)
+		m := perlScalar.re().FindStringSubmatch(line)
 		if m == nil { // my ($x) = 'a' is my $x = 'a'
-			m = perlList.FindStringSubmatch(line)
+			m = perlList.re().FindStringSubmatch(line)
 		}
 		if m == nil {
 			return s.expression(line)
@@ -296,7 +295,7 @@ func (s *Script) perl(line string) bool {
 // literal reads a string or a number of Perl's or PHP's; n is its length in text,
 // -1 where there is none whose value is sure. 010 would be eight.
 func (s *Script) literal(text string) (value, bad string, n int) {
-	m := perlLiteral.FindStringSubmatch(text)
+	m := perlLiteral.re().FindStringSubmatch(text)
 	if m == nil {
 		return "", "", -1
 	}
@@ -320,7 +319,7 @@ func (s *Script) literal(text string) (value, bad string, n int) {
 // expression takes an assignment of what only Perl or PHP knows. It reports
 // whether the line is one, and nothing but one.
 func (s *Script) expression(line string) bool {
-	loc := perlAnything.FindStringIndex(line)
+	loc := perlAnything.re().FindStringIndex(line)
 	if loc == nil {
 		return false
 	}
@@ -337,12 +336,12 @@ func (s *Script) expression(line string) bool {
 	case strings.Contains(value, `\`):
 		why = "contains a backslash"
 	}
-	name := declaration.ReplaceAllString(line[:loc[1]-1], "")
-	if !plainName.MatchString(name) {
+	name := declaration.re().ReplaceAllString(line[:loc[1]-1], "")
+	if !plainName.re().MatchString(name) {
 		name = strings.TrimSpace(line[:loc[1]-1])
 	}
 	s.Settings = append(s.Settings, Setting{Name: name, Bad: why, Text: strings.TrimRight(line, " \t")})
 	// A second statement may be a command, and a statement may go on.
-	value = endComment.ReplaceAllString(value, ";")
+	value = endComment.re().ReplaceAllString(value, ";")
 	return value != "" && strings.IndexByte(value, ';') == len(value)-1
 }

@@ -1,7 +1,6 @@
 package install
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -32,13 +31,13 @@ func PageMailtest(script []byte) (exit string, ok bool) {
 // maxMailtest bounds a script that may be the page's, in bytes: that has 300.
 const maxMailtest = 16384
 
-var phpShebang = regexp.MustCompile(`^#![ \t]*/([^ \t]*/)?(env[ \t]+)?php[0-9.]*([ \t]+-[qn])*[ \t\r]*$`)
+var phpShebang = pattern{expr: `^#![ \t]*/([^ \t]*/)?(env[ \t]+)?php[0-9.]*([ \t]+-[qn])*[ \t\r]*$`}
 
 // phpCode returns what stands between <?php and ?>, where that is all there is.
 func phpCode(s string) (string, bool) {
 	if strings.HasPrefix(s, "#!") {
 		line, rest, _ := strings.Cut(s, "\n")
-		if !phpShebang.MatchString(line) {
+		if !phpShebang.re().MatchString(line) {
 			return "", false
 		}
 		s = rest
@@ -57,7 +56,7 @@ type phpToken struct {
 	text string
 }
 
-var phpWord = regexp.MustCompile(`^(?:(\$[A-Za-z_][A-Za-z0-9_]*)|([A-Za-z_][A-Za-z0-9_]*)|([0-9]+))`)
+var phpWord = pattern{expr: `^(?:(\$[A-Za-z_][A-Za-z0-9_]*)|([A-Za-z_][A-Za-z0-9_]*)|([0-9]+))`}
 
 // phpTokens splits code into words. It reports whether it is code to its end.
 func phpTokens(s string) ([]phpToken, bool) {
@@ -91,7 +90,7 @@ func phpTokens(s string) ([]phpToken, bool) {
 			s = s[n:]
 		default:
 			t := phpToken{'p', s[:1]}
-			if m := phpWord.FindStringSubmatch(s); m != nil {
+			if m := phpWord.re().FindStringSubmatch(s); m != nil {
 				switch {
 				case m[1] != "":
 					t = phpToken{'v', m[1]}
@@ -475,7 +474,7 @@ func (p *phpReader) operand(variable, index string) (string, bool) {
 		}
 		// What follows must not belong to the name, nor be a second variable.
 		return before + theLine + after, ok && !strings.ContainsAny(before+after, "${}"+theLine) &&
-			(after == "" || !phpPart.MatchString(after))
+			(after == "" || !phpPart.re().MatchString(after))
 	}
 	if index == "" {
 		return theLine, p.take(variable)
@@ -484,4 +483,4 @@ func (p *phpReader) operand(variable, index string) (string, bool) {
 }
 
 // phpPart begins what would belong to a variable before it in a string.
-var phpPart = regexp.MustCompile(`^([A-Za-z0-9_\x80-\xff\[]|->|\?->)`)
+var phpPart = pattern{expr: `^([A-Za-z0-9_\x80-\xff\[]|->|\?->)`}

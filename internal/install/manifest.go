@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"syscall"
 )
@@ -136,7 +137,7 @@ func appendTo(file, line string) error {
 // is as it should be is not touched.
 func (m *manifest) save() error {
 	// What was moved from a path stays in the order in which it was.
-	slices.SortStableFunc(m.entries, func(a, b entry) int { return strings.Compare(a.path, b.path) })
+	sort.SliceStable(m.entries, func(i, j int) bool { return m.entries[i].path < m.entries[j].path })
 	var b strings.Builder
 	b.WriteString(manifestHead)
 	for _, e := range m.entries {
