@@ -5,9 +5,9 @@ VERSION = 0.1.0
 PREFIX = /usr/local
 GO = go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-SOURCES = *.go applets internal testdata
+SOURCES = *.go applets internal docs examples systemd
 # Not ./...: what lies below build/ is nothing to look through.
-PACKAGES = . ./applets/... ./internal/...
+PACKAGES = . ./applets/... ./internal/... ./docs ./examples ./systemd
 # Git refuses to tell root the version of a clone that is a user's.
 GOFLAGS_BUILD = -buildvcs=false -trimpath -ldflags '-s -w -X kowaza/internal/cli.version=$(VERSION)'
 
@@ -19,7 +19,7 @@ build:
 	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o kowaza .
 
 demo: build
-	$(GO) build -buildvcs=false -o build/bench ./testdata/bench
+	$(GO) build -buildvcs=false -o build/bench ./internal/bench
 	@sh testdata/demo.sh
 
 test: build
@@ -35,7 +35,7 @@ fuzz:
 SOAK = 10
 soak:
 	KOWAZA_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 \
-		-run '^Test(Hostile|Faults|Killed|Load|InstallRandom|BuildReproducible|Vulnerabilities)' ./applets .
+		-run '^Test(Hostile|Faults|Killed|Load|InstallRandom|BuildReproducible|Vulnerabilities)' ./applets ./internal/install ./internal/ci
 
 test-deps:
 	@sh .ci/test-deps
@@ -43,9 +43,9 @@ test-deps:
 
 lint:
 	@test -z "$$(gofmt -l $(SOURCES))" || { gofmt -d $(SOURCES); exit 1; }
-	$(GO) vet $(PACKAGES) ./testdata/bench ./testdata/real
+	$(GO) vet $(PACKAGES)
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet $(PACKAGES)
-	$(GO) run $(STATICCHECK) $(PACKAGES) ./testdata/bench ./testdata/real
+	$(GO) run $(STATICCHECK) $(PACKAGES)
 	shellcheck install.sh .ci/run .ci/test .ci/fuzz .ci/test-deps .ci/dist \
 		.ci/deb/prerm .ci/deb/postrm testdata/*.sh $$(grep -l '^#!/bin/sh' testdata/originals/*)
 	$(GO) run . --completion bash | shellcheck -
@@ -55,7 +55,7 @@ lint:
 
 # Half an hour, and some gigabytes below build/. As root, see docs/bench/README.md.
 bench: build
-	$(GO) build -o build/bench ./testdata/bench
+	$(GO) build -o build/bench ./internal/bench
 	build/bench $(BENCHFLAGS) ./kowaza build/bench-data
 
 install: build

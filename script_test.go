@@ -16,56 +16,11 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"kowaza/applets"
-	"kowaza/internal/cli"
 	"kowaza/internal/queue/queuetest"
+	"kowaza/internal/testenv"
 )
 
-// host is where the commands are that the scripts run: empty for the applets in
-// this test binary, else a directory with the originals, or with links to the
-// static binary.
-var host = os.Getenv("KOWAZA_HOST")
-
-func TestMain(m *testing.M) {
-	commands := make(map[string]func())
-	if host == "" {
-		run := func() { os.Exit(applets.Main(testEnv(), os.Args)) }
-		commands["kowaza"] = run
-		for _, a := range applets.All {
-			commands[a.Name] = run
-			commands[a.Name+".pl"] = run
-			commands[a.Name+".sh"] = run
-		}
-		commands["nosuch"] = run
-	} else {
-		dir, err := filepath.Abs(host)
-		if err != nil {
-			panic(err)
-		}
-		host = dir
-		os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
-	}
-	testscript.Main(m, commands)
-}
-
-// testEnv is the world as a script wants it to be.
-func testEnv() *cli.Env {
-	env := cli.System()
-	env.Files = files
-	if dir := os.Getenv("KOWAZA_TEST_FILES"); dir != "" {
-		env.Files = os.DirFS(dir)
-		env.Binary = func() (string, error) { return dir + "/kowaza", nil }
-	}
-	env.Root = os.Getenv("KOWAZA_TEST_ROOT")
-	if s := os.Getenv("KOWAZA_TEST_NOW"); s != "" {
-		now, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil {
-			panic(err)
-		}
-		env.Now = func() time.Time { return now }
-	}
-	return env
-}
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // TestScripts runs testdata/*.txtar against the applets, or against what
 // KOWAZA_HOST names: it proves that kowaza and the originals do the same.
@@ -74,7 +29,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KOWAZA_TEST_ROOT", filepath.Join(env.WorkDir, "root"))
-			env.Setenv("HOST", host)
+			env.Setenv("HOST", testenv.Host)
 			return nil
 		},
 		Condition: condition,
@@ -95,13 +50,9 @@ func TestScripts(t *testing.T) {
 func condition(cond string) (bool, error) {
 	switch cond {
 	case "kowaza":
-		if host == "" {
-			return true, nil
-		}
-		_, err := os.Stat(filepath.Join(host, "kowaza"))
-		return err == nil, nil
+		return testenv.Ours(), nil
 	case "testbinary":
-		return host == "", nil
+		return testenv.Host == "", nil
 	case "root":
 		return os.Geteuid() == 0, nil
 	}
@@ -257,10 +208,10 @@ func TestSignals(t *testing.T) {
 			var stderr bytes.Buffer
 			cmd := exec.Command("rmoldmail", "-j", "1", "10", home)
 			cmd.Stderr = &stderr
-			check(t, cmd.Start())
+			testenv.Check(t, cmd.Start())
 			for deadline := time.Now().Add(10 * time.Second); left() == messages && time.Now().Before(deadline); {
 			}
-			check(t, cmd.Process.Signal(sig))
+			testenv.Check(t, cmd.Process.Signal(sig))
 			err := cmd.Wait()
 			gone := messages - left()
 			if gone == messages && err == nil && try < 5 {
@@ -278,7 +229,7 @@ func TestSignals(t *testing.T) {
 				t.Errorf("%v: %q; want %q", sig, stderr.String(), want)
 			}
 			quota, err := os.ReadFile(filepath.Join(home, "Maildir/maildirsize"))
-			check(t, err)
+			testenv.Check(t, err)
 			if want := fmt.Sprintf("0S,0C\n-%d -%d\n", 10*gone, gone); string(quota) != want {
 				t.Errorf("%v: maildirsize %q; want %q", sig, quota, want)
 			}
@@ -296,15 +247,15 @@ func TestIgnoredSignal(t *testing.T) {
 	home, left := manyOld(t, messages)
 	cmd := exec.Command("sh", "-c", `trap "" HUP; echo ready; exec rmoldmail -j 1 10 "$1"`, "sh", home)
 	out, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
+	testenv.Check(t, err)
+	testenv.Check(t, cmd.Start())
 	_, err = out.Read(make([]byte, 6)) // the trap is set
-	check(t, err)
+	testenv.Check(t, err)
 	for range 100 {
 		cmd.Process.Signal(syscall.SIGHUP)
 		time.Sleep(time.Millisecond)
 	}
-	check(t, cmd.Wait())
+	testenv.Check(t, cmd.Wait())
 	if left() != 0 {
 		t.Errorf("%d messages left", left())
 	}
@@ -316,27 +267,20 @@ func manyOld(t *testing.T, n int) (home string, left func() int) {
 	home = t.TempDir()
 	dir := filepath.Join(home, "Maildir")
 	for _, sub := range []string{"cur", "new", "tmp"} {
-		check(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
+		testenv.Check(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
 	for i := range n {
 		file := fmt.Sprintf("%s/cur/%d,S=10:2,", dir, i)
 		f, err := os.Create(file)
-		check(t, err)
+		testenv.Check(t, err)
 		f.Close()
-		check(t, os.Chtimes(file, time.Unix(1, 0), time.Unix(1, 0)))
+		testenv.Check(t, os.Chtimes(file, time.Unix(1, 0), time.Unix(1, 0)))
 	}
-	check(t, os.WriteFile(dir+"/maildirsize", []byte("0S,0C\n"), 0o644))
+	testenv.Check(t, os.WriteFile(dir+"/maildirsize", []byte("0S,0C\n"), 0o644))
 	return home, func() int {
 		names, err := os.ReadDir(dir + "/cur")
-		check(t, err)
+		testenv.Check(t, err)
 		return len(names)
-	}
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -354,7 +298,7 @@ func TestSecondSignal(t *testing.T) {
 			out := fullPipe(t)
 			cmd := exec.Command("rmoldmail", "-n", "10", home)
 			cmd.Stdout = out
-			check(t, cmd.Start())
+			testenv.Check(t, cmd.Start())
 			untilAsleep(t, cmd.Process.Pid)
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
@@ -380,9 +324,9 @@ func TestSecondSignal(t *testing.T) {
 // that nobody reads.
 func fullPipe(t *testing.T) *os.File {
 	r, w, err := os.Pipe()
-	check(t, err)
+	testenv.Check(t, err)
 	t.Cleanup(func() { r.Close(); w.Close() })
-	check(t, w.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+	testenv.Check(t, w.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
 	if _, err := w.Write(make([]byte, 4<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("%v; want a full pipe", err)
 	}
@@ -394,7 +338,7 @@ func fullPipe(t *testing.T) *os.File {
 func untilAsleep(t *testing.T, pid int) {
 	for range 200 {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", pid))
-		check(t, err)
+		testenv.Check(t, err)
 		for _, thread := range threads {
 			// The thread may have ended.
 			if where, _ := os.ReadFile(thread); strings.HasSuffix(string(where), "pipe_write") {

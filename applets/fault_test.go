@@ -137,7 +137,7 @@ func readFaults(t *testing.T, file, dir string) (own []*faultHit) {
 	return own
 }
 
-// blames tells whether what is left at path is explained by the fault.
+// blames reports whether what is left at path is explained by the fault.
 func (h *faultHit) blames(dir, path string, number bool) bool {
 	if name := filepath.Base(h.path); number {
 		return len(name) < 3 || strings.Trim(name, "0123456789") != "" || name == filepath.Base(path)
@@ -330,7 +330,7 @@ func showHits(hits []*faultHit) (text string) {
 	return text
 }
 
-// unharmed tells whether calls that failed need not be told of once all is done.
+// unharmed reports whether calls that failed need not be told of once all is done.
 func (p *faultPlace) unharmed(hits []*faultHit, fault string) bool {
 	return !slices.ContainsFunc(hits, func(h *faultHit) bool {
 		switch {
@@ -345,10 +345,10 @@ func (p *faultPlace) unharmed(hits []*faultHit, fault string) bool {
 	})
 }
 
-// said tells whether standard output is what it should be.
+// said reports whether standard output is what it should be.
 func (p *faultPlace) said(stdout string) bool { return p.talk || sameLines(stdout, p.stdout) }
 
-// sameLines tells whether two texts are of the same lines in any order.
+// sameLines reports whether two texts are of the same lines in any order.
 func sameLines(a, b string) bool {
 	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
 	slices.Sort(x)
@@ -356,7 +356,7 @@ func sameLines(a, b string) bool {
 	return slices.Equal(x, y)
 }
 
-// isTalk tells whether text is lines that all begin with the applet's name, but
+// isTalk reports whether text is lines that all begin with the applet's name, but
 // for those of its child.
 func isTalk(name, text string) bool {
 	if text == "" {
@@ -658,7 +658,7 @@ func (p liveQueue) hold() {
 	must(p.t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
 }
 
-// marked tells whether all recipients in a channel are done.
+// marked reports whether all recipients in a channel are done.
 func (p liveQueue) marked(place string, n uint64) bool {
 	text, err := os.ReadFile(p.q.Path(place, n))
 	must(p.t, err)
@@ -688,7 +688,7 @@ func (p liveQueue) unrenewed() (left []string) {
 	return left
 }
 
-// unlost tells whether all messages are there, and the others as they were.
+// unlost reports whether all messages are there, and the others as they were.
 func (p liveQueue) unlost() error {
 	for _, n := range p.others {
 		info, err := os.Stat(p.q.Path("info", n))

@@ -18,7 +18,7 @@ import (
 )
 
 // killed runs a command and sends it a signal after a random part of the time
-// that a whole run takes. It tells whether the signal ended it.
+// that a whole run takes. It reports whether the signal ended it.
 func killed(t *testing.T, r *rand.Rand, cmd *exec.Cmd, sig syscall.Signal, whole time.Duration) bool {
 	t.Helper()
 	must(t, cmd.Start())

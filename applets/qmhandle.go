@@ -442,7 +442,7 @@ func (h *handling) restart() {
 	})
 }
 
-// unlock gives the lock back. It tells whether it was ever taken: where it was
+// unlock gives the lock back. It reports whether it was ever taken: where it was
 // not, a qmail-send that runs may be on its way to its end.
 func (h *handling) unlock() bool {
 	h.mu.Lock()

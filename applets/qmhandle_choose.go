@@ -28,7 +28,7 @@ type criterion struct {
 	line     func(line []byte, body bool) bool
 }
 
-// text tells whether the message itself must be read.
+// text reports whether the message itself must be read.
 func (c *criterion) text() bool { return c.field != nil || c.line != nil }
 
 // newCriterion returns that of one of the script's letters.
@@ -93,7 +93,7 @@ func looking(what string, c criterion) criterion {
 	return c
 }
 
-// hasSender tells whether the sender is known: the empty one is a sender, too.
+// hasSender reports whether the sender is known: the empty one is a sender, too.
 func hasSender(m *queue.Message) bool {
 	for _, err := range m.Problems {
 		if errors.Is(err, queue.ErrMalformed) {

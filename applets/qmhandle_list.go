@@ -25,7 +25,7 @@ const (
 	remoteOnly
 )
 
-// takes tells whether a list shows the message. In the script's lists, as in
+// takes reports whether a list shows the message. In the script's lists, as in
 // qmail-qread's, a message stands from when it is preprocessed; in JSON each has
 // its state, and all are there.
 func (k listKind) takes(f queue.Found, json bool) bool {
@@ -75,7 +75,7 @@ func (h *handling) list(kind listKind) error {
 	return nil
 }
 
-// narrowed tells whether a list that is narrowed still has the message.
+// narrowed reports whether a list that is narrowed still has the message.
 func (h *handling) narrowed(m *queue.Message) bool {
 	for _, c := range h.narrow {
 		if !c.envelope(m) {

@@ -193,7 +193,7 @@ func (s *sendTest) happened(want ...string) {
 	s.seen = nil
 }
 
-// runs tells whether anybody has the lock.
+// runs reports whether anybody has the lock.
 func (s *sendTest) runs() bool {
 	s.t.Helper()
 	f, err := os.OpenFile(s.Dir+"/lock/sendmutex", os.O_WRONLY, 0)

@@ -91,7 +91,7 @@ func (r *removal) remove(m *queue.Message) bool {
 	return true
 }
 
-// may tells whether the message may go, before it is saved.
+// may reports whether the message may go, before it is saved.
 func (r *removal) may(m *queue.Message) error {
 	if r.opt.live {
 		return r.q.MayMark(m)
@@ -141,7 +141,7 @@ func (r *removal) finish() error {
 	return nil
 }
 
-// sendRuns tells whether somebody holds the lock that qmail-send holds.
+// sendRuns reports whether somebody holds the lock that qmail-send holds.
 func sendRuns(q *queue.Queue) (bool, error) {
 	lock, err := q.Lock(0, nil)
 	if errors.Is(err, queue.ErrRunning) {

@@ -246,7 +246,7 @@ func parseShard(s string) (shard, error) {
 	return shard{uint64(k), uint64(n)}, nil
 }
 
-// has tells whether the user with that home, a cleaned path, is in the share.
+// has reports whether the user with that home, a cleaned path, is in the share.
 // All hosts must agree for ever: FNV-1a, 64 bits, modulo N.
 func (s shard) has(home string) bool {
 	h := fnv.New64a()

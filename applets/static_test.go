@@ -158,7 +158,7 @@ func runEnd(t *testing.T, cmd *exec.Cmd) ending {
 	return e
 }
 
-// crashed tells whether the runtime has something to say.
+// crashed reports whether the runtime has something to say.
 func (e *ending) crashed() bool {
 	return strings.Contains(e.stderr, "goroutine ") || strings.Contains(e.stderr, "panic: ") || strings.Contains(e.stderr, "fatal error: ")
 }
@@ -202,7 +202,7 @@ func giveTo(t *testing.T, uid int, dir string) {
 	}))
 }
 
-// exists tells whether there is such a name.
+// exists reports whether there is such a name.
 func exists(file string) bool {
 	_, err := os.Lstat(file)
 	return err == nil

@@ -673,9 +673,11 @@ func (in *Installer) documentsOf() []document {
 	if text := in.Completion["bash"]; text != "" {
 		all = append(all, document{path: in.bashCompletion("kowaza"), text: text})
 	}
-	units, _ := fs.Glob(in.Files, "systemd/*.*")
-	for _, unit := range units {
-		all = append(all, document{source: unit, path: in.share + "/doc/kowaza/systemd/" + path.Base(unit)})
+	for _, kind := range []string{"service", "timer"} {
+		units, _ := fs.Glob(in.Files, "systemd/*."+kind)
+		for _, unit := range units {
+			all = append(all, document{source: unit, path: in.share + "/doc/kowaza/systemd/" + path.Base(unit)})
+		}
 	}
 	if _, err := fs.Stat(in.Files, "kowaza.conf"); err == nil {
 		all = append(all, document{source: "kowaza.conf", path: settings.File + ".sample"})

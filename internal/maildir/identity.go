@@ -47,7 +47,7 @@ func (id *identity) own() error {
 	return id.set(0, id.egid, id.groups, false)
 }
 
-// at tells whether the identity at hand is that of an owner with that uid.
+// at reports whether the identity at hand is that of an owner with that uid.
 func (id *identity) at(uid uint32) bool { return id.taken && id.uid == uid }
 
 // become takes the identity of a Maildir's owner.

@@ -245,7 +245,7 @@ func (w *walk) follow(dir *place, link int, inside, shown string) (place, error)
 	return next, nil
 }
 
-// openStep opens one name in dir without following a link, and tells whether
+// openStep opens one name in dir without following a link, and reports whether
 // it is one. O_DIRECTORY is tried first: it mounts what an automounter has
 // there, which O_PATH alone does not.
 func openStep(dir int, name string) (fd int, isLink bool, err error) {

@@ -78,7 +78,7 @@ func lockHolders(text string, st *unix.Stat_t) (pids []int) {
 	return pids
 }
 
-// hasOpen tells whether the process has the file open.
+// hasOpen reports whether the process has the file open.
 func hasOpen(pid int, st *unix.Stat_t) bool {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	fds, _ := os.ReadDir(dir)

@@ -140,7 +140,7 @@ func (q *Queue) pinMarkable(m *Message) (*subDirs, error) {
 	return q.pin(m.Number % q.split)
 }
 
-// stillLive tells whether the message is still the one that was read, and in
+// stillLive reports whether the message is still the one that was read, and in
 // the state S5.
 func (q *Queue) stillLive(s *subDirs, m *Message) error {
 	pieces := make([]unix.Stat_t, len(q.places))

@@ -239,7 +239,7 @@ func (r *reader) contents(fd int) ([]byte, error) {
 // open opens a piece for reading, which must be a regular file, and leaves its
 // state in r.st.
 //
-// Reading changes the access time, by which qmail-send tells whether a half
+// Reading changes the access time, by which qmail-send reports whether a half
 // received message is dead, and Remove whether an orphan is. So it is not
 // changed; who may not ask for that reads only what neither looks at.
 func (r *reader) open(s *subDirs, p Place, state State) (int, error) {

@@ -56,7 +56,7 @@ func (p Place) String() string {
 	return "suppl" + strconv.Itoa(int(p-Suppl))
 }
 
-// channel tells whether the place holds recipients.
+// channel reports whether the place holds recipients.
 func (p Place) channel() bool { return p >= Local }
 
 // A Found is a number and the places that have a file of that name.
@@ -65,7 +65,7 @@ type Found struct {
 	places uint64 // bit p: there is one in the Place p
 }
 
-// Has tells whether there is a file in that place.
+// Has reports whether there is a file in that place.
 func (f Found) Has(p Place) bool { return f.places&(1<<p) != 0 }
 
 // A State is how far a message has come.
@@ -87,7 +87,7 @@ func (s State) String() string {
 	return "S" + strconv.Itoa(int(s))
 }
 
-// Committed tells whether the message is in the queue for good: neither half
+// Committed reports whether the message is in the queue for good: neither half
 // received, nor pieces of none.
 func (s State) Committed() bool { return s == S4 || s == S5 }
 
@@ -254,6 +254,6 @@ func (q *Queue) Pieces(f Found) []string {
 // Split returns into how many sub-directories the queue is split.
 func (q *Queue) Split() uint64 { return q.split }
 
-// HasRemote tells whether the message has a channel other than local: remote,
+// HasRemote reports whether the message has a channel other than local: remote,
 // or one of a patched qmail's.
 func (f Found) HasRemote() bool { return f.places>>Remote != 0 }

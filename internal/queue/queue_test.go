@@ -60,7 +60,7 @@ func hold(args []string) error {
 	return err
 }
 
-// locked tells whether the lock is taken.
+// locked reports whether the lock is taken.
 func locked(args []string) error {
 	q, err := Open(args[0])
 	if err != nil {

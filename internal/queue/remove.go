@@ -66,7 +66,7 @@ func (q *Queue) MayRemove(m *Message, now time.Time, orphans bool) error {
 	return q.mayRemove(s, m, now, orphans)
 }
 
-// mayRemove tells whether the message is still what was read and may go.
+// mayRemove reports whether the message is still what was read and may go.
 func (q *Queue) mayRemove(s *subDirs, m *Message, now time.Time, orphans bool) error {
 	pieces := make([]unix.Stat_t, len(q.places))
 	found, err := q.look(s, m.Number, pieces)
@@ -118,7 +118,7 @@ func (q *Queue) mayRemove(s *subDirs, m *Message, now time.Time, orphans bool) e
 
 func later(a, b unix.Timespec) bool { return timeOf(a).After(timeOf(b)) }
 
-// sameMessage tells whether the pieces are those that were read. qmail never
+// sameMessage reports whether the pieces are those that were read. qmail never
 // changes mess or info once they are written, and of todo only the number of its
 // names, when intd goes.
 func (q *Queue) sameMessage(s *subDirs, m *Message, pieces []unix.Stat_t) error {

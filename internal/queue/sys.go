@@ -188,7 +188,7 @@ func eachNumber(dir int, each func(n uint64)) error {
 	})
 }
 
-// isDirAt tells whether a name in the directory fd is a directory. Some file
+// isDirAt reports whether a name in the directory fd is a directory. Some file
 // systems do not say what they list.
 func isDirAt(fd int, d sys.Dirent) (bool, error) {
 	if d.Kind != unix.DT_UNKNOWN {

@@ -109,7 +109,7 @@ func (l VirtualList) Each(user func(Virtual) bool, fail func(error)) error {
 	return nil // user has had enough
 }
 
-// seenBefore tells whether s was asked for before.
+// seenBefore reports whether s was asked for before.
 func seenBefore(set map[[16]byte]bool, s string) bool {
 	sum := sha256.Sum256([]byte(s))
 	key := [16]byte(sum[:16])
@@ -118,12 +118,12 @@ func seenBefore(set map[[16]byte]bool, s string) bool {
 	return old
 }
 
-// mine tells whether VMDIR and VUSER take the line, whose home is cleaned.
+// mine reports whether VMDIR and VUSER take the line, whose home is cleaned.
 func (l *VirtualList) mine(a *Assignment, home string) bool {
 	return (l.VUser == "" || a.User == l.VUser) && (l.VMDir == "" || below(home, l.VMDir))
 }
 
-// below tells whether the path lies in dir; both are cleaned.
+// below reports whether the path lies in dir; both are cleaned.
 func below(p, dir string) bool {
 	return dir == "/" && p != "/" || strings.HasPrefix(p, dir+"/")
 }
@@ -268,7 +268,7 @@ func (l *VirtualList) flush() {
 	l.batch, l.full = l.batch[:0], batchSize
 }
 
-// isLoginHome tells whether the candidate's directory is the home of the login
+// isLoginHome reports whether the candidate's directory is the home of the login
 // that its line names, or of one with its own name, under whatever path.
 func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, error) {
 	for _, name := range []string{c.account, c.Name} {
@@ -296,7 +296,7 @@ func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, err
 	return false, nil
 }
 
-// unanswered tells whether it is not known what there is of that name: a disk or
+// unanswered reports whether it is not known what there is of that name: a disk or
 // a file server failed. That there is nothing is an answer, and so is that
 // somebody who is not root may not look: he cannot clean there either.
 func unanswered(err error) bool {

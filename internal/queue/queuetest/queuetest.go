@@ -127,7 +127,7 @@ func (q *Queue) channels() []string {
 	return names
 }
 
-// split tells whether a directory has sub-directories. Those of bounce, pid and
+// split reports whether a directory has sub-directories. Those of bounce, pid and
 // lock never have: no patch touches them.
 func (q *Queue) split(place string) bool {
 	switch place {

@@ -36,7 +36,7 @@ type letter struct {
 	age     time.Duration
 }
 
-// old tells whether "rmoldmail 10" takes the letter.
+// old reports whether "rmoldmail 10" takes the letter.
 func (l letter) old() bool { return l.age > 11*day }
 
 // letters returns a folder's letters: four by four too old, just not too old as

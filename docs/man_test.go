@@ -1,4 +1,4 @@
-package main
+package docs_test
 
 import (
 	"os/exec"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kowaza/applets"
+	"kowaza/internal/testenv"
 )
 
 // formatters are what shows a man page: mandoc, and groff, which is what most
@@ -34,12 +35,12 @@ var (
 // at a hyphen has that in the page.
 func TestManPagesShown(t *testing.T) {
 	pages, err := filepath.Glob("man/*.[1-8]")
-	check(t, err)
+	testenv.Check(t, err)
 	translated, err := filepath.Glob("man/ja/*.[1-8]")
-	check(t, err)
+	testenv.Check(t, err)
 	for _, f := range formatters {
 		t.Run(f[0], func(t *testing.T) {
-			needProgram(t, f[0])
+			testenv.Program(t, f[0])
 			for _, page := range append(pages, translated...) {
 				out, err := exec.Command(f[0], append(f[1:], page)...).Output()
 				if err != nil {

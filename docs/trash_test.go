@@ -1,4 +1,4 @@
-package main
+package docs_test
 
 import (
 	"io/fs"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kowaza/applets"
+	"kowaza/internal/testenv"
 )
 
 // documents returns all that anybody may copy a command from, by its name: the
@@ -22,13 +23,13 @@ func documents(t *testing.T) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
 	for _, top := range []string{".", "docs", "man", "examples", "systemd", "applets/help"} {
-		check(t, filepath.WalkDir(top, func(file string, d fs.DirEntry, err error) error {
+		testenv.Check(t, filepath.WalkDir(top, func(file string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return err
 			case d.IsDir() && top == "." && file != ".":
 				return fs.SkipDir
-			case d.IsDir(), top == "." && filepath.Ext(file) != ".md" && filepath.Ext(file) != ".conf":
+			case d.IsDir(), strings.HasSuffix(file, "_test.go"), top == "." && filepath.Ext(file) != ".md" && filepath.Ext(file) != ".conf":
 				return nil
 			}
 			all[file] = readGuide(t, file)
@@ -76,7 +77,7 @@ func TestTrashIsSaved(t *testing.T) {
 // stays for a week with the lines that the documents have for that, then goes;
 // and that without --saved it would go at once.
 func TestTrashClock(t *testing.T) {
-	if ours, _ := condition("testbinary"); !ours {
+	if testenv.Host != "" {
 		t.Skip("SKIP the time is set for the test binary")
 	}
 	for _, name := range []string{"man/rmoldmail.8", "man/ja/rmoldmail.8", "man/rmmail_virtual.8", "man/ja/rmmail_virtual.8", "examples/README.md"} {
@@ -85,27 +86,27 @@ func TestTrashClock(t *testing.T) {
 			t.Errorf("%s: no line for Trash", name)
 			continue
 		}
-		tr := newMailTree(t, 1)
-		trash := tr.store + "/u000/Maildir/.Trash/cur"
-		check(t, os.RemoveAll(trash))
-		check(t, os.MkdirAll(trash, 0o700))
-		check(t, os.MkdirAll(tr.store+"/u000/Maildir/.ゴミ箱/cur", 0o700))
-		check(t, os.MkdirAll(tr.store+"/u000/Maildir/.ゴミ箱/new", 0o700))
-		check(t, os.MkdirAll(tr.store+"/u000/Maildir/.ゴミ箱/tmp", 0o700))
-		message := tr.store + "/u000/Maildir/cur/1600000000.M1P1.mx,S=5:2,S"
-		check(t, os.WriteFile(message, []byte("text\n"), 0o600))
+		tr := testenv.NewMailTree(t, 1)
+		trash := tr.Store + "/u000/Maildir/.Trash/cur"
+		testenv.Check(t, os.RemoveAll(trash))
+		testenv.Check(t, os.MkdirAll(trash, 0o700))
+		testenv.Check(t, os.MkdirAll(tr.Store+"/u000/Maildir/.ゴミ箱/cur", 0o700))
+		testenv.Check(t, os.MkdirAll(tr.Store+"/u000/Maildir/.ゴミ箱/new", 0o700))
+		testenv.Check(t, os.MkdirAll(tr.Store+"/u000/Maildir/.ゴミ箱/tmp", 0o700))
+		message := tr.Store + "/u000/Maildir/cur/1600000000.M1P1.mx,S=5:2,S"
+		testenv.Check(t, os.WriteFile(message, []byte("text\n"), 0o600))
 		old := time.Now().AddDate(-1, 0, -30)
-		check(t, os.Chtimes(message, old, old))
+		testenv.Check(t, os.Chtimes(message, old, old))
 		thrown := trash + "/1600000000.M1P1.mx,S=5:2,S"
-		check(t, os.Rename(message, thrown))
+		testenv.Check(t, os.Rename(message, thrown))
 		if os.Geteuid() == 0 {
-			tr.own(t, tr.store+"/u000", treeUID)
+			tr.Own(t, tr.Store+"/u000", testenv.TreeUID)
 		}
-		line = strings.ReplaceAll(inPath(line), " hoge", " "+tr.store+"/u000")
+		line = strings.ReplaceAll(testenv.InPath(line), " hoge", " "+tr.Store+"/u000")
 		line = strings.Replace(strings.Replace(line, "rmoldmail ", "rmoldmail -n ", 1), "rmmail_virtual ", "rmmail_virtual -n ", 1)
 		would := func(line string, after time.Duration) []string {
 			t.Helper()
-			return run(t, tr.command(line, "KOWAZA_TEST_NOW="+time.Now().Add(after).Format(time.RFC3339Nano)))
+			return testenv.Run(t, tr.Command(line, "KOWAZA_TEST_NOW="+time.Now().Add(after).Format(time.RFC3339Nano)))
 		}
 		const day = 24 * time.Hour
 		for _, after := range []time.Duration{0, 7 * day} {
@@ -130,7 +131,7 @@ func TestClocks(t *testing.T) {
 	clocks := func(file string) (mtime, ctime time.Time) {
 		t.Helper()
 		var st unix.Stat_t
-		check(t, unix.Stat(file, &st))
+		testenv.Check(t, unix.Stat(file, &st))
 		return time.Unix(st.Mtim.Unix()), time.Unix(st.Ctim.Unix())
 	}
 	year := time.Now().AddDate(-1, 0, 0).Truncate(time.Second)
@@ -153,12 +154,12 @@ func TestClocks(t *testing.T) {
 			os.Remove(filepath.Join(dir, name))
 		}
 		f := filepath.Join(dir, "f")
-		check(t, os.WriteFile(f, []byte("text\n"), 0o600))
-		check(t, os.Chtimes(f, year, year))
+		testenv.Check(t, os.WriteFile(f, []byte("text\n"), 0o600))
+		testenv.Check(t, os.Chtimes(f, year, year))
 		_, begin := clocks(f)
 		// The kernel's clock goes on in steps: until it has, nothing can be told.
 		for step := filepath.Join(dir, "step"); ; {
-			check(t, os.WriteFile(step, nil, 0o600))
+			testenv.Check(t, os.WriteFile(step, nil, 0o600))
 			if _, now := clocks(step); now.After(begin) {
 				break
 			}

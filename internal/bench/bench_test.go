@@ -20,7 +20,7 @@ func build(t *testing.T) (kowaza, bench string) {
 	t.Chdir("../..")
 	dir := t.TempDir()
 	kowaza, bench = filepath.Join(dir, "kowaza"), filepath.Join(dir, "bench")
-	for _, args := range [][]string{{"build", "-o", kowaza, "."}, {"build", "-o", bench, "./testdata/bench"}} {
+	for _, args := range [][]string{{"build", "-o", kowaza, "."}, {"build", "-o", bench, "./internal/bench"}} {
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			t.Fatalf("go %q: %v\n%s", args, err, out)
 		}

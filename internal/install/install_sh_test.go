@@ -1,4 +1,4 @@
-package main
+package install_test
 
 import (
 	"os"
@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kowaza/internal/testenv"
 )
 
 // shells runs f with every shell that install.sh must know, with a checkout that
@@ -13,18 +15,18 @@ import (
 func shells(t *testing.T, f func(t *testing.T, shell string, in *installation)) {
 	t.Helper()
 	binary, err := exec.LookPath("kowaza")
-	check(t, err)
+	testenv.Check(t, err)
 	for _, shell := range []string{"dash", "bash"} {
 		t.Run(shell, func(t *testing.T) {
-			needProgram(t, shell)
+			testenv.Program(t, shell)
 			dir := t.TempDir()
 			in := &installation{t: t, src: filepath.Join(dir, "tar ball"), root: filepath.Join(dir, "dest dir")}
 			text, err := os.ReadFile("install.sh")
-			check(t, err)
+			testenv.Check(t, err)
 			in.file(in.src, "install.sh", string(text), 0o755)
-			check(t, os.Symlink(binary, filepath.Join(in.src, "kowaza")))
+			testenv.Check(t, os.Symlink(binary, filepath.Join(in.src, "kowaza")))
 			for _, d := range []string{"usr/local/bin", "usr/local/sbin", "etc/cron.daily"} {
-				check(t, os.MkdirAll(filepath.Join(in.root, d), 0o755))
+				testenv.Check(t, os.MkdirAll(filepath.Join(in.root, d), 0o755))
 			}
 			f(t, shell, in)
 		})
@@ -86,7 +88,7 @@ func TestInstallShell(t *testing.T) {
 // and can be built, elsewhere with -n, and says what is missing where it cannot.
 func TestInstallBuilds(t *testing.T) {
 	shells(t, func(t *testing.T, shell string, in *installation) {
-		check(t, os.Remove(filepath.Join(in.src, "kowaza")))
+		testenv.Check(t, os.Remove(filepath.Join(in.src, "kowaza")))
 		_, errs := in.under(shell, 1)
 		if want := "install.sh: " + in.src + "/kowaza: not there, nor Go and its source to build it\n"; errs != want {
 			t.Errorf("prints %s, want %s", errs, want)
@@ -110,7 +112,7 @@ chmod 755 "$2"
 			t.Errorf("prints %q, want %q", out, want)
 		}
 		in.file(in.src, "bin/go", "#!/bin/sh\nexit 3\n", 0o755)
-		check(t, os.Remove(filepath.Join(in.src, "kowaza")))
+		testenv.Check(t, os.Remove(filepath.Join(in.src, "kowaza")))
 		_, errs = in.under(shell, 1)
 		if want := "install.sh: " + in.src + "/kowaza: cannot be built\n"; errs != want {
 			t.Errorf("prints %s, want %s", errs, want)
@@ -123,10 +125,10 @@ chmod 755 "$2"
 func TestInstallOutput(t *testing.T) {
 	shells(t, func(t *testing.T, shell string, in *installation) {
 		r, closed, err := os.Pipe()
-		check(t, err)
+		testenv.Check(t, err)
 		r.Close()
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		check(t, err)
+		testenv.Check(t, err)
 		for _, out := range []*os.File{closed, full} {
 			cmd := exec.Command(shell, filepath.Join(in.src, "install.sh"))
 			cmd.Env = append(os.Environ(), "DESTDIR="+in.root)

@@ -1,4 +1,4 @@
-package main
+package docs_test
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 	"kowaza/internal/cli"
 	"kowaza/internal/queue/queuetest"
 	"kowaza/internal/settings"
+	"kowaza/internal/testenv"
 )
 
 // guides are the documents whose commands are run, each with its translation.
@@ -82,7 +83,7 @@ var comment = regexp.MustCompile(` +# .*$`)
 func readGuide(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
-	check(t, err)
+	testenv.Check(t, err)
 	return string(text)
 }
 
@@ -103,18 +104,18 @@ func newMailHost(t *testing.T) *mailHost {
 	dir := t.TempDir()
 	h := &mailHost{t: t, root: dir + "/root", checkout: dir + "/kowaza", now: time.Date(2025, 12, 20, 4, 31, 0, 0, time.UTC)}
 	binary, err := exec.LookPath("kowaza")
-	check(t, err)
-	check(t, os.MkdirAll(h.checkout, 0o755))
-	check(t, os.Symlink(binary, h.checkout+"/kowaza"))
+	testenv.Check(t, err)
+	testenv.Check(t, os.MkdirAll(h.checkout, 0o755))
+	testenv.Check(t, os.Symlink(binary, h.checkout+"/kowaza"))
 	for _, name := range []string{"install.sh"} {
 		from, err := filepath.Abs(name)
-		check(t, err)
-		check(t, os.Symlink(from, filepath.Join(h.checkout, name)))
+		testenv.Check(t, err)
+		testenv.Check(t, os.Symlink(from, filepath.Join(h.checkout, name)))
 	}
 	h.file("bin/sudo", "#!/bin/sh\nexec \"$@\"\n", 0o755)
 	h.file("etc/passwd", fmt.Sprintf("root:x:0:0::/root:/bin/sh\nhoge:x:1000:1000::%s/home/hoge:/bin/sh\npopuser:x:500:500::%[1]s/home/popuser:/bin/false\ntest:x:%d:1::/:/bin/sh\n", h.root, os.Geteuid()), 0o644)
 	for _, dir := range []string{"usr/local/bin", "usr/local/sbin", "etc/cron.daily"} {
-		check(t, os.MkdirAll(filepath.Join(h.root, dir), 0o755))
+		testenv.Check(t, os.MkdirAll(filepath.Join(h.root, dir), 0o755))
 	}
 
 	day := 24 * time.Hour
@@ -135,7 +136,7 @@ func newMailHost(t *testing.T) *mailHost {
 	}
 	h.file("var/qmail/users/assign", assign.String()+".\n", 0o644)
 	h.queue, err = queuetest.Make(h.root+"/var/qmail/queue", queuetest.Layout{})
-	check(t, err)
+	testenv.Check(t, err)
 	h.enqueue("spam@example.jp")
 	h.enqueue("hanako@example.jp")
 	return h
@@ -145,7 +146,7 @@ func newMailHost(t *testing.T) *mailHost {
 func (h *mailHost) enqueue(sender string) {
 	h.t.Helper()
 	n, err := h.queue.Add(queuetest.Message{Sender: sender, Remote: []string{"Ttaro@example.com"}, Body: "Subject: hello\n\ntext\n", Birth: h.now})
-	check(h.t, err)
+	testenv.Check(h.t, err)
 	h.queued = append(h.queued, strconv.FormatUint(n, 10))
 }
 
@@ -153,9 +154,9 @@ func (h *mailHost) enqueue(sender string) {
 func (h *mailHost) file(name, text string, mode os.FileMode) string {
 	h.t.Helper()
 	file := filepath.Join(h.root, name)
-	check(h.t, os.MkdirAll(filepath.Dir(file), 0o755))
-	check(h.t, os.WriteFile(file, []byte(text), mode))
-	check(h.t, os.Chmod(file, mode))
+	testenv.Check(h.t, os.MkdirAll(filepath.Dir(file), 0o755))
+	testenv.Check(h.t, os.WriteFile(file, []byte(text), mode))
+	testenv.Check(h.t, os.Chmod(file, mode))
 	return file
 }
 
@@ -163,7 +164,7 @@ func (h *mailHost) file(name, text string, mode os.FileMode) string {
 func (h *mailHost) age(file string, by time.Duration) {
 	h.t.Helper()
 	at := h.now.Add(-by)
-	check(h.t, os.Chtimes(file, at, at))
+	testenv.Check(h.t, os.Chtimes(file, at, at))
 }
 
 // message writes a message of 2048 bytes into a folder, which is made.
@@ -171,7 +172,7 @@ func (h *mailHost) message(name string, age time.Duration) {
 	h.t.Helper()
 	folder := filepath.Dir(filepath.Dir(name))
 	for _, sub := range []string{"cur", "new", "tmp"} {
-		check(h.t, os.MkdirAll(filepath.Join(h.root, folder, sub), 0o755))
+		testenv.Check(h.t, os.MkdirAll(filepath.Join(h.root, folder, sub), 0o755))
 	}
 	h.age(h.file(name, strings.Repeat("x", 2048), 0o644), age)
 }
@@ -253,7 +254,7 @@ var crontabCommand = regexp.MustCompile(`^(?:[0-9*]\S* +){4}\S+ +(.*)$`)
 // order, on one host, and prints what is shown; that those that are not run are
 // on the list; and that what is shown as kowaza.conf is one.
 func TestGuides(t *testing.T) {
-	if ours, _ := condition("testbinary"); !ours {
+	if testenv.Host != "" {
 		t.Skip("SKIP the guides' dates are set for the test binary")
 	}
 	for _, pair := range guides {
@@ -371,11 +372,11 @@ var (
 // kowaza.conf. The Japanese pages have the same, see TestManPagesJapanese. So
 // does every example of a help.
 func TestManExamples(t *testing.T) {
-	if ours, _ := condition("testbinary"); !ours {
+	if testenv.Host != "" {
 		t.Skip("SKIP the applets are told where the host is only in the test binary")
 	}
 	pages, err := filepath.Glob("man/*.[1-8]")
-	check(t, err)
+	testenv.Check(t, err)
 	tried := 0
 	h := newMailHost(t)
 	h.equip()
@@ -383,8 +384,8 @@ func TestManExamples(t *testing.T) {
 	for _, page := range pages {
 		if h = equipped; page == "man/kowaza-install.8" {
 			h = newMailHost(t)
-			check(t, os.RemoveAll(h.root+"/usr/local"))
-			check(t, os.RemoveAll(h.root+"/etc/cron.daily"))
+			testenv.Check(t, os.RemoveAll(h.root+"/usr/local"))
+			testenv.Check(t, os.RemoveAll(h.root+"/etc/cron.daily"))
 		}
 		for _, block := range examples(readGuide(t, page)) {
 			tried++
@@ -462,12 +463,12 @@ func (h *mailHost) equip() {
 			h.message("home/"+home+"/Maildir/."+folder+"/cur/1", time.Hour)
 		}
 	}
-	check(h.t, os.MkdirAll(h.root+"/var/tmp/removed", 0o755))
+	testenv.Check(h.t, os.MkdirAll(h.root+"/var/tmp/removed", 0o755))
 	for _, name := range []string{"rmoldmail", "rmmail_virtual", "mailtest"} {
 		file, err := exec.LookPath(name)
-		check(h.t, err)
+		testenv.Check(h.t, err)
 		for _, dir := range []string{"bin", "sbin"} {
-			check(h.t, os.Symlink(file, filepath.Join(h.root, "usr/local", dir, name)))
+			testenv.Check(h.t, os.Symlink(file, filepath.Join(h.root, "usr/local", dir, name)))
 		}
 	}
 }
@@ -578,7 +579,7 @@ var longOption = regexp.MustCompile(`--[a-z][a-z-]*`)
 // speaks is one of an applet's or of --install's.
 func TestGuideOptions(t *testing.T) {
 	help, err := exec.Command("kowaza", "--install", "--help").Output()
-	check(t, err)
+	testenv.Check(t, err)
 	known := string(help)
 	for _, a := range applets.All {
 		known += a.Help

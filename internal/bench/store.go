@@ -58,7 +58,7 @@ func (s store) path(format string, args ...any) string {
 	return filepath.Join(s.dir, fmt.Sprintf(format, args...))
 }
 
-// image tells whether a job's data comes from an image: where there are but a
+// image reports whether a job's data comes from an image: where there are but a
 // few files, they need none.
 func (s store) image(j job) bool { return s.images && j.files }
 

@@ -42,7 +42,7 @@ func silently(t *testing.T, command string, args ...string) {
 	}
 }
 
-// until waits for a condition, and tells whether it came true.
+// until waits for a condition, and reports whether it came true.
 func until(condition func() bool) bool {
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {

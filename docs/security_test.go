@@ -1,17 +1,19 @@
-package main
+package docs_test
 
 import (
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"kowaza/internal/testenv"
 )
 
 // TestSecurityNames proves that SECURITY.md names tests that there are, in the
 // files where they are, and leaves no promise without one.
 func TestSecurityNames(t *testing.T) {
 	text, err := os.ReadFile("SECURITY.md")
-	check(t, err)
+	testenv.Check(t, err)
 	_, promises, ok := strings.Cut(string(text), "\n## What is promised")
 	if !ok {
 		t.Fatal("SECURITY.md promises nothing")

@@ -1,4 +1,4 @@
-package main
+package ci_test
 
 import (
 	"fmt"
@@ -8,7 +8,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"kowaza/internal/testenv"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // A checkout is a small project that .ci/test can test.
 type checkout struct {
@@ -20,7 +24,7 @@ type checkout struct {
 func newCheckout(t *testing.T) *checkout {
 	t.Helper()
 	c := &checkout{t: t, dir: t.TempDir(), env: append(os.Environ(), "KOWAZA_HOST=")}
-	copyTree(t, ".", c.dir, 0, ".ci/test", ".ci/fuzz", ".ci/digest.awk")
+	testenv.CopyTree(t, ".", c.dir, 0, ".ci/test", ".ci/fuzz", ".ci/digest.awk")
 	c.file("install.sh", "#!/bin/sh\n")
 	return c
 }
@@ -29,8 +33,8 @@ func newCheckout(t *testing.T) *checkout {
 func (c *checkout) file(name, text string) {
 	c.t.Helper()
 	name = filepath.Join(c.dir, name)
-	check(c.t, os.MkdirAll(filepath.Dir(name), 0o755))
-	check(c.t, os.WriteFile(name, []byte(text), 0o755))
+	testenv.Check(c.t, os.MkdirAll(filepath.Dir(name), 0o755))
+	testenv.Check(c.t, os.WriteFile(name, []byte(text), 0o755))
 }
 
 // test runs .ci/test and returns what it prints. The last line and the status
@@ -95,17 +99,19 @@ func TestNever(t *testing.T) {}
 `)
 	c.file("internal/b/exit_test.go", "package x\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestExits(t *testing.T) { os.Exit(3) }\n")
 	c.fuzzTargets()
-	c.file("testdata/real/x_test.go", "package x\n\nvar x int = \"\"\n")
-	c.file("testdata/bench/x_test.go", header+"func TestX(t *testing.T) {}\n")
+	c.file("internal/real/x_test.go", "package x\n\nvar x int = \"\"\n")
+	for _, dir := range []string{"docs", "examples", "systemd"} {
+		c.file(dir+"/x_test.go", header+"func TestX(t *testing.T) {}\n")
+	}
 
 	// TestScripts runs thrice, and the inputs that are kept of a fuzz target are tests.
-	out := c.test("10 passed, 7 failed, 2 skipped")
+	out := c.test("12 passed, 7 failed, 2 skipped")
 	c.want(out, true, `(?m)^SKIP TestTwo/b: needs b$`, `(?m)^SKIP TestNoReason: no reason given$`,
 		`the \?\[31mred\? reason`, `(?m)^        --- FAIL: TestBad/sub/deep \(.*s\)\n.*red`, `word 79\.`, `\.\.\. and 420 more lines in build/test/tests\n`,
 		`panic: a b c`, `kowaza/internal/b .* 1 failed`, `x_test.go:3:.* cannot use`, `\[build failed\]`)
 	c.want(out, false, "not to be seen", `word 80\.`, "\x1b", "\x00", "found")
 	log, err := os.ReadFile(filepath.Join(c.dir, "build/test/tests"))
-	check(t, err)
+	testenv.Check(t, err)
 	c.want(string(log), true, `word 499\.`, "the \x1b\\[31mred\x00 reason")
 }
 
@@ -134,7 +140,7 @@ func TestCIFuzz(t *testing.T) {
 	if err == nil {
 		t.Error("status 0 although an input was found")
 	}
-	check(t, os.RemoveAll(filepath.Join(c.dir, "internal/c/testdata")))
+	testenv.Check(t, os.RemoveAll(filepath.Join(c.dir, "internal/c/testdata")))
 	c.file("internal/c/fuzz_test.go", "package x\n\nimport \"testing\"\n\nfunc FuzzGood(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n")
 	if out, err := run(); err != nil {
 		t.Errorf("%v although nothing was found\n%s", err, out)
@@ -173,7 +179,7 @@ func TestCITestDies(t *testing.T) {
 				t.Errorf("%d lines", n)
 			}
 			log, err := os.ReadFile(filepath.Join(c.dir, "build/test/tests"))
-			check(t, err)
+			testenv.Check(t, err)
 			if string(log) != test.said {
 				t.Errorf("the log has %d bytes of %d", len(log), len(test.said))
 			}

@@ -238,7 +238,7 @@ func (d *dovecot) start() error {
 	return nil
 }
 
-// answers tells whether this very server greets on the port.
+// answers reports whether this very server greets on the port.
 func (d *dovecot) answers(port int) bool {
 	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
 	if err != nil {
@@ -267,7 +267,7 @@ func stopServer[T any](t *testing.T, name string, pid int, ended <-chan T) {
 	}
 }
 
-// groupLives tells whether a process group has processes. A dead one that its
+// groupLives reports whether a process group has processes. A dead one that its
 // new parent, the init of this machine or container, has not noted counts not.
 func groupLives(pgid int) bool {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")

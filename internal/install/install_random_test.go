@@ -1,4 +1,4 @@
-package main
+package install_test
 
 import (
 	"fmt"

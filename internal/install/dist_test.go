@@ -1,8 +1,7 @@
-package main
+package install_test
 
 import (
 	"bytes"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,47 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"kowaza/internal/testenv"
 )
-
-// distFiles are what .ci/dist works on.
-var distFiles = []string{"go.mod", "go.sum", "main.go", "files.go", "applets", "internal", ".ci", "LICENSE", "install.sh", "symlinks.txt",
-	"kowaza.conf", "man", "systemd", "examples", "docs", "README.md", "README.ja.md", "SECURITY.md"}
-
-// copyTree copies those of the named files and directories that there are, with
-// more rights if more is not 0.
-func copyTree(t *testing.T, from, to string, more fs.FileMode, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		err := filepath.WalkDir(filepath.Join(from, name), func(file string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || strings.HasSuffix(file, "_test.go") {
-				return err
-			}
-			rel, err := filepath.Rel(from, file)
-			if err != nil {
-				return err
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			info, err := d.Info()
-			if err != nil {
-				return err
-			}
-			copied := filepath.Join(to, rel)
-			if err := os.MkdirAll(filepath.Dir(copied), 0o755); err != nil {
-				return err
-			}
-			if err := os.WriteFile(copied, text, 0o600); err != nil {
-				return err
-			}
-			return os.Chmod(copied, info.Mode()|more)
-		})
-		if err != nil && !os.IsNotExist(err) {
-			t.Fatal(err)
-		}
-	}
-}
 
 // makeDist runs .ci/dist in tree and returns the directory with what it made.
 func makeDist(t *testing.T, tree, version string, env []string, targets ...string) string {
@@ -72,7 +33,7 @@ func TestDist(t *testing.T) {
 		t.Skip("needs Linux")
 	}
 	tree := filepath.Join(t.TempDir(), "kowaza")
-	copyTree(t, ".", tree, 0, distFiles...)
+	testenv.CopyTree(t, ".", tree, 0, testenv.DistFiles...)
 	targets := []string{"linux-" + runtime.GOARCH}
 	if _, err := exec.LookPath("dpkg-deb"); err == nil {
 		targets = append(targets, "deb-"+runtime.GOARCH)
@@ -99,7 +60,7 @@ func TestDist(t *testing.T) {
 // have.
 func reproducible(t *testing.T, tree, dist string, targets []string) {
 	other := filepath.Join(t.TempDir(), "another directory", "kowaza")
-	copyTree(t, tree, other, 0o064, distFiles...)
+	testenv.CopyTree(t, tree, other, 0o064, testenv.DistFiles...)
 	second := makeDist(t, other, "1.2.3", []string{"TZ=Asia/Tokyo", "LANG=ja_JP.UTF-8", "TMPDIR=" + t.TempDir()}, targets...)
 	files, err := os.ReadDir(dist)
 	if err != nil {
@@ -162,7 +123,7 @@ func installTarball(t *testing.T, dist string) {
 	for _, f := range []file{
 		{"man/*.1", "usr/local/share/man/man1"}, {"man/*.5", "usr/local/share/man/man5"}, {"man/*.8", "usr/local/share/man/man8"},
 		{"man/ja/*.1", "usr/local/share/man/ja/man1"}, {"man/ja/*.5", "usr/local/share/man/ja/man5"}, {"man/ja/*.8", "usr/local/share/man/ja/man8"},
-		{"systemd/*", "usr/local/share/doc/kowaza/systemd"},
+		{"systemd/*.service", "usr/local/share/doc/kowaza/systemd"}, {"systemd/*.timer", "usr/local/share/doc/kowaza/systemd"},
 	} {
 		have, _ := filepath.Glob(f.glob)
 		for _, h := range have {

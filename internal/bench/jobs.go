@@ -36,7 +36,7 @@ type program struct {
 	slow   bool
 }
 
-// runs tells whether a program takes part in a run.
+// runs reports whether a program takes part in a run.
 func (j job) runs(p program, run int) bool { return !p.slow || run < j.slow }
 
 func slow(p program) program {
@@ -48,7 +48,7 @@ func slow(p program) program {
 type setting struct {
 	kowaza    string // paths
 	bin       string // our own programs in C, and hello
-	source    string // testdata/bench
+	source    string // internal/bench
 	originals string // testdata/originals
 	dovecot   string // doveadm's configuration
 	quick     bool
@@ -72,7 +72,7 @@ func (s setting) jobs() []job {
 // has as many.
 const workers = 16
 
-// floor is testdata/bench/c/maildir.c with a number of threads.
+// floor is internal/bench/c/maildir.c with a number of threads.
 func (s setting) floor(threads int, each bool, days int, maildirs string) program {
 	c := s.bin + "/maildir"
 	p := program{name: fmt.Sprintf("c, %d threads", threads), needs: []string{c}}

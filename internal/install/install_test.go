@@ -1,4 +1,4 @@
-package main
+package install_test
 
 import (
 	"bytes"
@@ -19,7 +19,10 @@ import (
 	"kowaza/applets"
 	"kowaza/internal/cli"
 	"kowaza/internal/settings"
+	"kowaza/internal/testenv"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // An installation is a tarball unpacked in a directory with a blank in its name
 // and a tree that kowaza --install works on, as DESTDIR.
@@ -487,10 +490,10 @@ func TestCompletionBashInstalled(t *testing.T) {
 		t.Skip("needs bash-completion")
 	}
 	root, tarball := t.TempDir(), t.TempDir()
-	copyTree(t, ".", tarball, 0, "install.sh")
+	testenv.CopyTree(t, ".", tarball, 0, "install.sh")
 	binary, err := exec.LookPath("kowaza")
-	check(t, err)
-	check(t, os.Symlink(binary, filepath.Join(tarball, "kowaza")))
+	testenv.Check(t, err)
+	testenv.Check(t, os.Symlink(binary, filepath.Join(tarball, "kowaza")))
 	cmd := exec.Command(tarball+"/install.sh", "-p", "/prefix")
 	cmd.Env = append(os.Environ(), "DESTDIR="+root)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -1180,16 +1183,16 @@ func TestInstallNotRoot(t *testing.T) {
 	}
 	shells(t, func(t *testing.T, shell string, in *installation) {
 		script := in.script("usr/local/bin/rmoldmail", "#!/bin/sh\nVMDIR=/home/popuser\n")
-		check(t, os.Chmod(script, 0o700))
+		testenv.Check(t, os.Chmod(script, 0o700))
 		for dir := in.root; dir != os.TempDir(); dir = filepath.Dir(dir) {
-			check(t, os.Chmod(dir, 0o755))
+			testenv.Check(t, os.Chmod(dir, 0o755))
 		}
 		// What the test's own directory has is root's alone.
 		binary := filepath.Join(in.src, "kowaza")
 		text, err := os.ReadFile(binary)
-		check(t, err)
-		check(t, os.Remove(binary))
-		check(t, os.WriteFile(binary, text, 0o755))
+		testenv.Check(t, err)
+		testenv.Check(t, os.Remove(binary))
+		testenv.Check(t, os.WriteFile(binary, text, 0o755))
 		as := func(status int, args ...string) string {
 			t.Helper()
 			cmd := exec.Command(shell, append([]string{filepath.Join(in.src, "install.sh")}, args...)...)

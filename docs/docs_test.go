@@ -1,4 +1,4 @@
-package main
+package docs_test
 
 import (
 	"encoding/json"
@@ -8,7 +8,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"kowaza/internal/testenv"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // TestContributing proves that the applet in CONTRIBUTING.md compiles as a file of
 // applets/ and does what an applet does, and that every file that the steps name
@@ -25,22 +29,22 @@ func TestContributing(t *testing.T) {
 		t.Fatal("there is no applet in CONTRIBUTING.md")
 	}
 	dir := t.TempDir()
-	check(t, os.WriteFile(dir+"/hello.go", []byte(code), 0o644))
+	testenv.Check(t, os.WriteFile(dir+"/hello.go", []byte(code), 0o644))
 	table := regexp.MustCompile(`(?s)\nvar All = \[\]\*cli\.Applet\{.*?\}`)
 	applet := readGuide(t, "applets/applets.go")
 	if !table.MatchString(applet) {
 		t.Fatal("applets/applets.go has no table of applets")
 	}
-	check(t, os.WriteFile(dir+"/applets.go", []byte(table.ReplaceAllString(applet, "\nvar All = []*cli.Applet{hello}\n\nvar _ = []*cli.Applet{"+
+	testenv.Check(t, os.WriteFile(dir+"/applets.go", []byte(table.ReplaceAllString(applet, "\nvar All = []*cli.Applet{hello}\n\nvar _ = []*cli.Applet{"+
 		strings.TrimPrefix(table.FindString(applet), "\nvar All = []*cli.Applet{"))), 0o644))
 	top, err := os.Getwd()
-	check(t, err)
+	testenv.Check(t, err)
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {
 		filepath.Join(top, "applets/hello.go"):   dir + "/hello.go",
 		filepath.Join(top, "applets/applets.go"): dir + "/applets.go",
 	}})
-	check(t, err)
-	check(t, os.WriteFile(dir+"/overlay.json", overlay, 0o644))
+	testenv.Check(t, err)
+	testenv.Check(t, os.WriteFile(dir+"/overlay.json", overlay, 0o644))
 	out, err := exec.Command("go", "build", "-buildvcs=false", "-overlay", dir+"/overlay.json", "-o", dir+"/kowaza", ".").CombinedOutput()
 	if err != nil {
 		t.Fatalf("the applet of CONTRIBUTING.md does not compile: %v\n%s", err, out)

@@ -1,4 +1,4 @@
-package main
+package install_test
 
 import (
 	"fmt"
@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kowaza/internal/testenv"
 )
 
 // installCalls are the calls by which --install changes anything.
@@ -29,15 +31,15 @@ var mtimes = regexp.MustCompile(`(?m)^[0-9]{4}-[^ ]* `)
 // back what was there.
 func TestInstallKilled(t *testing.T) {
 	t.Parallel()
-	needProgram(t, "strace")
+	testenv.Program(t, "strace")
 	kowaza, err := exec.LookPath("kowaza")
-	check(t, err)
+	testenv.Check(t, err)
 	const script = "#!/bin/sh\nVMDIR=/home/popuser\n"
 	const cron = "#!/bin/sh\nDAYS=30\n"
 	installed(t, func(in *installation) {
 		in.file(in.src, "symlinks.txt", "bin/rmoldmail\n/etc/cron.daily/rmmail_virtual\nbin/qqclean\n", 0o644)
-		check(t, os.RemoveAll(filepath.Join(in.src, "systemd")))
-		check(t, os.RemoveAll(filepath.Join(in.src, "man/ja")))
+		testenv.Check(t, os.RemoveAll(filepath.Join(in.src, "systemd")))
+		testenv.Check(t, os.RemoveAll(filepath.Join(in.src, "man/ja")))
 		// Dates apart, and the order in which settings were found.
 		files := func() string {
 			text := mtimes.ReplaceAllString(leftover.ReplaceAllString(in.tree(in.root, false), ""), "")
@@ -48,7 +50,7 @@ func TestInstallKilled(t *testing.T) {
 			})
 		}
 		begin := func() string {
-			check(t, os.RemoveAll(in.root))
+			testenv.Check(t, os.RemoveAll(in.root))
 			in.script("usr/local/bin/rmoldmail", script)
 			in.script("etc/cron.daily/rmmail_virtual", cron)
 			in.script("etc/kowaza.conf", "VUSER=popuser\n")
@@ -68,7 +70,7 @@ func TestInstallKilled(t *testing.T) {
 			cmd.Stderr = &b
 			cmd.Run()
 			text, err := os.ReadFile(trace)
-			check(t, err)
+			testenv.Check(t, err)
 			if strings.Contains(string(text), "write(2,") { // nothing can be said
 				b.WriteString("?")
 			}
@@ -134,7 +136,7 @@ func TestInstallKilled(t *testing.T) {
 						t.Errorf("%s, and -u: status %d\n%s%s", what, status, out, errs)
 					}
 					conf, err := os.ReadFile(filepath.Join(in.root, "etc/kowaza.conf"))
-					check(t, err)
+					testenv.Check(t, err)
 					if !strings.HasPrefix(string(conf), "VUSER=popuser\n") {
 						t.Errorf("%s: kowaza.conf is %s", what, conf)
 					}

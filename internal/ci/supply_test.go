@@ -1,4 +1,4 @@
-package main
+package ci_test
 
 import (
 	"bytes"
@@ -12,13 +12,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kowaza/internal/testenv"
 )
 
 // copySources copies what the binary is made of.
 func copySources(t *testing.T, from, to string) {
 	t.Helper()
 	for _, name := range []string{"main.go", "files.go", "symlinks.txt", "kowaza.conf", "man", "systemd", "examples", "go.mod", "go.sum", "Makefile", "applets", "internal"} {
-		check(t, filepath.WalkDir(filepath.Join(from, name), func(file string, d fs.DirEntry, err error) error {
+		testenv.Check(t, filepath.WalkDir(filepath.Join(from, name), func(file string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
@@ -48,7 +50,7 @@ func copySources(t *testing.T, from, to string) {
 // returns its path.
 func build(t *testing.T, dir string, env ...string) string {
 	t.Helper()
-	cmd := exec.Command(needProgram(t, "make"), "-s", "build")
+	cmd := exec.Command(testenv.Program(t, "make"), "-s", "build")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -69,9 +71,9 @@ func TestBuildReproducible(t *testing.T) {
 	copySources(t, ".", a)
 	copySources(t, a, b) // somebody may be at work on the others
 	one, err := os.ReadFile(build(t, a))
-	check(t, err)
+	testenv.Check(t, err)
 	two, err := os.ReadFile(build(t, b, env...))
-	check(t, err)
+	testenv.Check(t, err)
 	if !bytes.Equal(one, two) {
 		t.Errorf("%d and %d bytes differ", len(one), len(two))
 	}
@@ -89,7 +91,7 @@ func TestBuildStatic(t *testing.T) {
 	copySources(t, ".", dir)
 	binary := build(t, dir)
 	f, err := elf.Open(binary)
-	check(t, err)
+	testenv.Check(t, err)
 	defer f.Close()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
@@ -101,7 +103,7 @@ func TestBuildStatic(t *testing.T) {
 		t.Errorf("libraries: %q, %v", libraries, err)
 	}
 	info, err := buildinfo.ReadFile(binary)
-	check(t, err)
+	testenv.Check(t, err)
 	cgo := ""
 	for _, s := range info.Settings {
 		if s.Key == "CGO_ENABLED" {
@@ -125,7 +127,7 @@ func TestBuildStatic(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", "-f", "{{if or .CgoFiles .CFiles}}{{.ImportPath}}{{end}}", ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
-	if check(t, err); strings.TrimSpace(string(out)) != "" {
+	if testenv.Check(t, err); strings.TrimSpace(string(out)) != "" {
 		t.Errorf("C in %s", out)
 	}
 }
@@ -149,14 +151,14 @@ func TestModules(t *testing.T) {
 		}
 	}
 	text, err := os.ReadFile("go.mod")
-	check(t, err)
+	testenv.Check(t, err)
 	if strings.Contains(string(text), "replace") || strings.Contains(string(text), "exclude") {
 		t.Errorf("go.mod replaces or excludes a module")
 	}
 	sums, err := os.ReadFile("go.sum")
-	check(t, err)
+	testenv.Check(t, err)
 	out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}", ".").Output()
-	check(t, err)
+	testenv.Check(t, err)
 	for line := range strings.Lines(string(out)) {
 		if line = strings.TrimSpace(line); line != "" && !strings.Contains("\n"+string(sums), "\n"+line+" h1:") {
 			t.Errorf("go.sum has no sum of %s", line)

@@ -100,7 +100,7 @@ func makeQueue(dir string, messages int) error {
 	return os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, "QMAIL=%s/qmail\n", abs), 0o644)
 }
 
-// isSpam tells whether message i is the spammer's: every second of each of the
+// isSpam reports whether message i is the spammer's: every second of each of the
 // two that make messages at once.
 func isSpam(i int) bool { return i/2%2 == 0 }
 

@@ -1,4 +1,4 @@
-package main
+package docs_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"kowaza/applets"
+	"kowaza/internal/testenv"
 )
 
 // demoSteps are the commands of the demo: their statuses, and what they print as
@@ -49,11 +50,11 @@ var demoSteps = []struct {
 func newDemo(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "kowaza")
-	check(t, os.MkdirAll(dir+"/build", 0o755))
-	copyTree(t, ".", dir, 0, append(distFiles, "Makefile", "testdata/demo.sh", "testdata/bench")...)
+	testenv.Check(t, os.MkdirAll(dir+"/build", 0o755))
+	testenv.CopyTree(t, ".", dir, 0, append(testenv.DistFiles, "Makefile", "testdata/demo.sh", "internal/bench")...)
 	// TempDir's own directories are root's alone.
-	check(t, os.Chmod(filepath.Dir(dir), 0o755))
-	check(t, os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755))
+	testenv.Check(t, os.Chmod(filepath.Dir(dir), 0o755))
+	testenv.Check(t, os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755))
 	return dir
 }
 
@@ -61,7 +62,7 @@ func newDemo(t *testing.T) string {
 func demoTree(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
-	check(t, filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+	testenv.Check(t, filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && d.Name() == "build" {
 			return fs.SkipDir
 		}
@@ -78,7 +79,7 @@ func demo(t *testing.T, dir string, credential *syscall.Credential) (stdout, std
 	t.Helper()
 	cmd := exec.Command("sh", "testdata/demo.sh")
 	if _, err := os.Stat(dir + "/build/bench"); err != nil {
-		cmd = exec.Command(needProgram(t, "make"), "-s", "demo")
+		cmd = exec.Command(testenv.Program(t, "make"), "-s", "demo")
 	}
 	var out, errs bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
@@ -146,7 +147,7 @@ func checkDemo(t *testing.T, text string) {
 // nothing outside build/; that it can be run again; and that it finds out where
 // an applet does not do what the demo says.
 func TestDemo(t *testing.T) {
-	if ours, _ := condition("testbinary"); !ours {
+	if testenv.Host != "" {
 		t.Skip("SKIP the demo builds a binary of its own")
 	}
 	dir := newDemo(t)
@@ -168,27 +169,27 @@ func TestDemo(t *testing.T) {
 		if os.Geteuid() != 0 {
 			t.Skip("needs root; by a user it has just been run")
 		}
-		check(t, os.RemoveAll(dir+"/build/demo"))
-		check(t, os.Chown(dir+"/build", 65534, 65534))
+		testenv.Check(t, os.RemoveAll(dir+"/build/demo"))
+		testenv.Check(t, os.Chown(dir+"/build", 65534, 65534))
 		run(t, &syscall.Credential{Uid: 65534, Gid: 65534})
 	})
 	t.Run("as root in a user's checkout", func(t *testing.T) {
 		if os.Geteuid() != 0 {
 			t.Skip("needs root")
 		}
-		check(t, os.Chown(dir, 65534, 65534))
-		check(t, os.Chown(dir+"/build", 0, 0))
+		testenv.Check(t, os.Chown(dir, 65534, 65534))
+		testenv.Check(t, os.Chown(dir+"/build", 0, 0))
 		run(t, nil)
-		check(t, os.Chown(dir, 0, 0))
-		check(t, os.Chmod(dir, 0o775))
+		testenv.Check(t, os.Chown(dir, 0, 0))
+		testenv.Check(t, os.Chmod(dir, 0o775))
 		run(t, nil)
 	})
 	t.Run("an applet that does nothing", func(t *testing.T) {
 		list, err := exec.Command(dir+"/kowaza", "--list").Output()
-		check(t, err)
-		check(t, os.Remove(dir+"/kowaza"))
+		testenv.Check(t, err)
+		testenv.Check(t, os.Remove(dir+"/kowaza"))
 		script := "#!/bin/sh\ncase $1 in --list) echo '" + strings.TrimSpace(string(list)) + "' ;; esac\n"
-		check(t, os.WriteFile(dir+"/kowaza", []byte(script), 0o755))
+		testenv.Check(t, os.WriteFile(dir+"/kowaza", []byte(script), 0o755))
 		out, errs, err := demo(t, dir, nil)
 		if err == nil || strings.Contains(out, "as they should be.") || !strings.Contains(out, "are not as they") ||
 			!strings.Contains(errs, "demo: 2000 messages are left, 900 of them old; want 1100, 0\n") ||

@@ -57,7 +57,7 @@ func (f *figures) missing(p program) bool {
 	return false
 }
 
-// public tells whether everybody may go to a directory.
+// public reports whether everybody may go to a directory.
 func public(dir string) bool {
 	for ; ; dir = filepath.Dir(dir) {
 		if st, err := os.Stat(dir); err != nil || st.Mode()&1 == 0 {

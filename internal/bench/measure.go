@@ -100,7 +100,7 @@ func newSetting(kowaza, dir string, quick bool) (setting, error) {
 	s := setting{
 		kowaza: kowaza, quick: quick,
 		bin: filepath.Join(dir, "bin"), dovecot: filepath.Join(dir, "bin/dovecot.conf"),
-		source: "testdata/bench", originals: "testdata/originals",
+		source: "internal/bench", originals: "testdata/originals",
 	}
 	for _, path := range []*string{&s.kowaza, &s.bin, &s.dovecot, &s.source, &s.originals} {
 		abs, err := filepath.Abs(*path)
@@ -195,7 +195,7 @@ func (j job) once(p program, dir string) (res run, left int, err error) {
 // time, for which many calls are needed, in turn.
 func measureStart(s setting) ([]result, error) {
 	hello := filepath.Join(s.bin, "hello")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", hello, "./testdata/bench/hello")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", hello, "./internal/bench/hello")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("go build: %w: %s", err, strings.TrimSpace(string(out)))

@@ -1,4 +1,4 @@
-package main
+package systemd_test
 
 import (
 	"bytes"
@@ -11,7 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"kowaza/internal/testenv"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // unitCommands are the services in systemd/ and the commands that they run.
 var unitCommands = map[string]string{
@@ -22,7 +26,7 @@ var unitCommands = map[string]string{
 func readUnit(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("systemd", name))
-	check(t, err)
+	testenv.Check(t, err)
 	return string(text)
 }
 
@@ -39,10 +43,13 @@ func unitValues(text, key string) (values []string) {
 // TestUnitsVerify proves that systemd takes every unit without a complaint, and
 // that each timer has its service.
 func TestUnitsVerify(t *testing.T) {
-	analyze := needProgram(t, "systemd-analyze")
-	needRmmailVirtual(t)
-	units, err := filepath.Glob("systemd/*")
-	check(t, err)
+	analyze := testenv.Program(t, "systemd-analyze")
+	testenv.RmmailVirtual(t)
+	units, err := filepath.Glob("systemd/*.service")
+	testenv.Check(t, err)
+	timers, err := filepath.Glob("systemd/*.timer")
+	testenv.Check(t, err)
+	units = append(units, timers...)
 	dir := t.TempDir()
 	var instances []string
 	for _, unit := range units {
@@ -51,7 +58,7 @@ func TestUnitsVerify(t *testing.T) {
 		if strings.HasSuffix(name, ".service") {
 			installed := unitCommands[name]
 			here, err := exec.LookPath(filepath.Base(installed))
-			check(t, err)
+			testenv.Check(t, err)
 			if !strings.Contains(text, "\nExecStart="+installed) {
 				t.Errorf("%s does not run %s", name, installed)
 			}
@@ -59,7 +66,7 @@ func TestUnitsVerify(t *testing.T) {
 		} else if !slices.Contains(units, strings.TrimSuffix(unit, ".timer")+".service") {
 			t.Errorf("%s has no service", name)
 		}
-		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+		testenv.Check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 		instances = append(instances, strings.Replace(name, "@.", "@daemon.", 1))
 	}
 	if len(units) != 2*len(unitCommands) {
@@ -76,7 +83,7 @@ func TestUnitsVerify(t *testing.T) {
 // TestUnitsExposure proves that systemd's own measure of what a service could do
 // is 2.5 of 10 or less.
 func TestUnitsExposure(t *testing.T) {
-	analyze := needProgram(t, "systemd-analyze")
+	analyze := testenv.Program(t, "systemd-analyze")
 	for name := range unitCommands {
 		// Without a colour or a pager, whatever the terminal is.
 		cmd := exec.Command(analyze, "security", "--offline=true", "--no-pager", "systemd/"+name)
@@ -87,7 +94,7 @@ func TestUnitsExposure(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", name, err, out)
 		}
 		exposure, err := strconv.ParseFloat(m[1], 64)
-		if check(t, err); exposure > 2.5 {
+		if testenv.Check(t, err); exposure > 2.5 {
 			t.Errorf("%s: %.1f\n%s", name, exposure, out)
 		}
 		t.Logf("%s: exposure %.1f", name, exposure)
@@ -102,14 +109,14 @@ func underUnit(t *testing.T, caps []string, more ...string) []string {
 	for _, c := range caps {
 		set += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
 	}
-	return append([]string{needProgram(t, "setpriv"), "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + set}, more...)
+	return append([]string{testenv.Program(t, "setpriv"), "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + set}, more...)
 }
 
 // TestUnitsCapabilities proves that the service's capabilities are enough to
 // clean the Maildirs of many owners, and that without any one of them nothing
 // is touched and a message says what could not be done.
 func TestUnitsCapabilities(t *testing.T) {
-	needRmmailVirtual(t)
+	testenv.RmmailVirtual(t)
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -119,29 +126,29 @@ func TestUnitsCapabilities(t *testing.T) {
 		"CAP_SETGID":          "/Maildir: cannot take the identity of the owner: setgroups: operation not permitted\n",
 		"CAP_SETUID":          "/Maildir: cannot take the identity of the owner: setfsuid 2",
 	}
-	tr := newMailTree(t, 40)
-	before := tr.snapshot(t)
+	tr := testenv.NewMailTree(t, 40)
+	before := tr.Snapshot(t)
 	with := func(caps []string) *exec.Cmd {
-		return tr.command(strings.Join(underUnit(t, caps, "rmmail_virtual"), " "))
+		return tr.Command(strings.Join(underUnit(t, caps, "rmmail_virtual"), " "))
 	}
 	for i, name := range caps {
 		cmd := with(slices.Delete(slices.Clone(caps), i, i+1))
 		out, _ := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != 1 || tr.snapshot(t) != before {
+		if cmd.ProcessState.ExitCode() != 1 || tr.Snapshot(t) != before {
 			t.Errorf("without %s: status %d\n%.300s", name, cmd.ProcessState.ExitCode(), out)
 		}
 		if says[name] == "" || !strings.Contains(string(out), says[name]) {
 			t.Errorf("without %s: %.300q; want %q", name, out, says[name])
 		}
 	}
-	run(t, with(caps))
-	asOneRun(t, tr)
+	testenv.Run(t, with(caps))
+	tr.AsOneRun(t)
 }
 
 // TestUnitsOwner proves that rmoldmail@ needs no right but its user's: his old
 // mail goes, and nobody else's can.
 func TestUnitsOwner(t *testing.T) {
-	needRmmailVirtual(t)
+	testenv.RmmailVirtual(t)
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -150,34 +157,34 @@ func TestUnitsOwner(t *testing.T) {
 		t.Errorf("capabilities: %q", caps)
 	}
 	exe, err := exec.LookPath("rmoldmail")
-	check(t, err)
+	testenv.Check(t, err)
 	binary, err := os.ReadFile(exe)
-	check(t, err)
-	tr := newMailTree(t, 40)
-	check(t, os.WriteFile(tr.dir+"/rmoldmail", binary, 0o755)) // where its user can get at it
-	for dir := tr.dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
-		check(t, os.Chmod(dir, 0o711))
+	testenv.Check(t, err)
+	tr := testenv.NewMailTree(t, 40)
+	testenv.Check(t, os.WriteFile(tr.Dir+"/rmoldmail", binary, 0o755)) // where its user can get at it
+	for dir := tr.Dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
+		testenv.Check(t, os.Chmod(dir, 0o711))
 	}
-	line := strings.NewReplacer("/usr/local/bin", tr.dir, "${DAYS}", strings.TrimPrefix(unitValues(text, "Environment")[0], "DAYS=")).Replace(unitValues(text, "ExecStart")[0])
+	line := strings.NewReplacer("/usr/local/bin", tr.Dir, "${DAYS}", strings.TrimPrefix(unitValues(text, "Environment")[0], "DAYS=")).Replace(unitValues(text, "ExecStart")[0])
 	start := func(home, line string) *exec.Cmd {
-		argv := underUnit(t, nil, fmt.Sprintf("--reuid=%d", treeUID+7), fmt.Sprintf("--regid=%d", treeUID+7), "--clear-groups")
+		argv := underUnit(t, nil, fmt.Sprintf("--reuid=%d", testenv.TreeUID+7), fmt.Sprintf("--regid=%d", testenv.TreeUID+7), "--clear-groups")
 		cmd := exec.Command(argv[0], append(argv[1:], strings.Fields(line)...)...)
 		cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH")}
 		return cmd
 	}
-	old := tr.oldMail(t)
+	old := tr.OldMail(t)
 	if len(old) == 0 {
 		t.Fatal("no old mail")
 	}
-	run(t, start(tr.store+"/u007", line))
-	cmd := start(tr.store+"/u009", line)
+	testenv.Run(t, start(tr.Store+"/u007", line))
+	cmd := start(tr.Store+"/u009", line)
 	out, _ := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "permission denied") {
 		t.Errorf("another's mail: status %d, %s", cmd.ProcessState.ExitCode(), out)
 	}
 	for _, file := range old {
 		_, err := os.Lstat(file)
-		if own := strings.HasPrefix(file, tr.store+"/u007/"); own != os.IsNotExist(err) {
+		if own := strings.HasPrefix(file, tr.Store+"/u007/"); own != os.IsNotExist(err) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
@@ -189,8 +196,8 @@ func callSet(t *testing.T, word string) (calls []string) {
 	if !strings.HasPrefix(word, "@") {
 		return []string{word}
 	}
-	out, err := exec.Command(needProgram(t, "systemd-analyze"), "syscall-filter", word).Output()
-	check(t, err)
+	out, err := exec.Command(testenv.Program(t, "systemd-analyze"), "syscall-filter", word).Output()
+	testenv.Check(t, err)
 	for line := range strings.Lines(string(out)) {
 		if line = strings.TrimSpace(line); line != word && line != "" && line[0] != '#' {
 			calls = append(calls, callSet(t, line)...)
@@ -203,8 +210,8 @@ func callSet(t *testing.T, word string) (calls []string) {
 // makes no system call that the service's filter refuses: where it did, the
 // owners' identities could not be taken.
 func TestUnitsCalls(t *testing.T) {
-	needRmmailVirtual(t)
-	strace := needProgram(t, "strace")
+	testenv.RmmailVirtual(t)
+	strace := testenv.Program(t, "strace")
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -218,16 +225,16 @@ func TestUnitsCalls(t *testing.T) {
 				}
 			}
 		}
-		tr := newMailTree(t, 20)
-		trace := filepath.Join(tr.dir, "trace")
-		argv := "env HOME=" + tr.store + "/u007 " + strace + " -f -qq -o " + trace + " " + command
+		tr := testenv.NewMailTree(t, 20)
+		trace := filepath.Join(tr.Dir, "trace")
+		argv := "env HOME=" + tr.Store + "/u007 " + strace + " -f -qq -o " + trace + " " + command
 		if name == "rmoldmail@.service" {
 			// With the owner's rights it takes on nobody's.
-			tr.own(t, tr.store, 0)
+			tr.Own(t, tr.Store, 0)
 		}
-		run(t, tr.command(argv))
+		testenv.Run(t, tr.Command(argv))
 		text, err := os.ReadFile(trace)
-		check(t, err)
+		testenv.Check(t, err)
 		used := make(map[string]bool)
 		for _, m := range regexp.MustCompile(`(?m)^\d+ +(\w+)\(`).FindAllSubmatch(text, -1) {
 			used[string(m[1])] = true
