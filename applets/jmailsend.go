@@ -124,7 +124,7 @@ func runJmailsend(env *cli.Env, argv []string) error {
 	if err != nil {
 		return err
 	}
-	return sendAll(env, &sending{env: env, mail: &mail, sendmail: sendmail, jobs: n, verbose: o.verbose})
+	return sendAll(env, &sendRun{env: env, mail: &mail, sendmail: sendmail, jobs: n, verbose: o.verbose})
 }
 
 // completeMail fills in what no option said from the settings.
@@ -221,8 +221,8 @@ func sendmailPath(env *cli.Env, s *settings.Settings) (string, error) {
 	return "", fmt.Errorf("no sendmail command: %s: %w", strings.Join(names, ", "), syscall.ENOENT)
 }
 
-// A sending is a run of the sendmail command for every copy.
-type sending struct {
+// A sendRun is a run of the sendmail command for every copy.
+type sendRun struct {
 	env      *cli.Env
 	mail     *testMail
 	sendmail string
@@ -238,7 +238,7 @@ type sending struct {
 }
 
 // sendAll sends all copies and reports.
-func sendAll(env *cli.Env, s *sending) error {
+func sendAll(env *cli.Env, s *sendRun) error {
 	s.environ = os.Environ()
 	s.talk = 2
 	if f := cli.FileOf(env.Stderr); f != nil {
@@ -282,7 +282,7 @@ func copies(n int) string {
 }
 
 // work sends copies until there is none left.
-func (s *sending) work() {
+func (s *sendRun) work() {
 	for !s.stopped.Load() {
 		n := int(s.begun.Add(1))
 		if n > s.mail.count {
@@ -316,7 +316,7 @@ func (e startError) Error() string { return syscall.Errno(e).Error() }
 // afterwards sees whether something was left unread: qmail-inject that dies in
 // a wrapper which exits 0 would else pass for success. It is system calls and
 // not os/exec, which spends on a copy several times what fork and exec cost.
-func (s *sending) send(n int) error {
+func (s *sendRun) send(n int) error {
 	text, err := s.mail.compose(n, s.env.Now())
 	if err != nil {
 		return err

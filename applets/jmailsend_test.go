@@ -14,10 +14,10 @@ import (
 )
 
 // testSending is a sending of one copy to sendmail, which is a command.
-func testSending(sendmail string) *sending {
+func testSending(sendmail string) *sendRun {
 	env := &cli.Env{Stderr: &bytes.Buffer{}, Now: time.Now}
 	env.RunAs(&cli.Applet{Name: jmailsend.Name, Run: func(*cli.Env, []string) error { return nil }}, nil) // whose messages it prints
-	return &sending{
+	return &sendRun{
 		env:      env,
 		mail:     &testMail{charset: charset.Charsets[0], from: "a", to: "b", host: "h", count: 1},
 		sendmail: sendmail, talk: 2, jobs: 1,

@@ -53,12 +53,10 @@ func (o *maildirOptions) chooses() bool {
 	return len(o.folders) > 0 || o.keepFlagged || o.seenOnly || o.saved
 }
 
-// options checks what was given and returns the run's options.
-func (o *maildirOptions) options(now time.Time, days int) (maildir.Options, error) {
-	opt := maildir.Options{
-		Now: now, Days: days, DryRun: o.dryRun,
-		Folders: o.folders, KeepFlagged: o.keepFlagged, SeenOnly: o.seenOnly, Saved: o.saved,
-	}
+// options checks what was given and returns the run's options, but for the days.
+func (o *maildirOptions) options() (maildir.Options, error) {
+	opt := maildir.Options{DryRun: o.dryRun, Folders: o.folders}
+	opt.Rule.KeepFlagged, opt.Rule.SeenOnly, opt.Rule.Saved = o.keepFlagged, o.seenOnly, o.saved
 	var err error
 	opt.Jobs, err = cli.Number("--jobs", o.jobs, 1, maildir.MaxJobs)
 	return opt, err

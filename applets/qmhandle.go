@@ -102,8 +102,8 @@ func (o *qmHandleOptions) declare(set *getopt.Set) {
 // scriptVersion is that of the Perl script whose options and output these are.
 const scriptVersion = "1.3.4"
 
-// A handling is one run of qmHandle.
-type handling struct {
+// A qmHandleRun is one run of qmHandle.
+type qmHandleRun struct {
 	*removal
 	settings *settings.Settings
 	stopped  chan struct{} // closed by a signal
@@ -135,7 +135,7 @@ const (
 )
 
 func runQmHandle(env *cli.Env, argv []string) error {
-	h := &handling{stopped: make(chan struct{})}
+	h := &qmHandleRun{stopped: make(chan struct{})}
 	var o qmHandleOptions
 	saveSet, err := h.parse(env, argv, &o)
 	if err != nil {
@@ -178,7 +178,7 @@ func runQmHandle(env *cli.Env, argv []string) error {
 
 // parse reads the options. What is wrong with one is found before anything is
 // done.
-func (h *handling) parse(env *cli.Env, argv []string, o *qmHandleOptions) (saveSet bool, err error) {
+func (h *qmHandleRun) parse(env *cli.Env, argv []string, o *qmHandleOptions) (saveSet bool, err error) {
 	set := getopt.New()
 	o.declare(set)
 	now := env.Now()
@@ -225,7 +225,7 @@ func (h *handling) parse(env *cli.Env, argv []string, o *qmHandleOptions) (saveS
 }
 
 // letter takes one of the script's options.
-func (h *handling) letter(letter, argument string) error {
+func (h *qmHandleRun) letter(letter, argument string) error {
 	if argument == "" && strings.Contains(argumentLetters, letter) && letter != "f" {
 		return cli.Usagef("-%s: its argument must stand in the same word", letter)
 	}
@@ -270,7 +270,7 @@ func (h *handling) letter(letter, argument string) error {
 }
 
 // choose adds criteria of removal. Those that follow each other are one step.
-func (h *handling) choose(c ...criterion) {
+func (h *qmHandleRun) choose(c ...criterion) {
 	if n := len(h.steps); n > 0 && h.steps[n-1].criteria != nil {
 		h.steps[n-1].criteria = append(h.steps[n-1].criteria, c...)
 		return
@@ -279,7 +279,7 @@ func (h *handling) choose(c ...criterion) {
 }
 
 // run does all steps, with qmail-send stopped where one of them removes.
-func (h *handling) run() error {
+func (h *qmHandleRun) run() error {
 	removes := false
 	for _, s := range h.steps {
 		removes = removes || s.criteria != nil
@@ -325,7 +325,7 @@ func (h *handling) run() error {
 }
 
 // changes reports whether a step that removes nothing changes something all the same.
-func (h *handling) changes() bool {
+func (h *qmHandleRun) changes() bool {
 	for _, s := range h.steps {
 		if s.changes || s.last {
 			return true
@@ -335,7 +335,7 @@ func (h *handling) changes() bool {
 }
 
 // report says what ended a step. The next one is still done.
-func (h *handling) report(err error) {
+func (h *qmHandleRun) report(err error) {
 	if err == nil {
 		return
 	}
@@ -345,7 +345,7 @@ func (h *handling) report(err error) {
 	}
 }
 
-func (h *handling) isStopped() bool {
+func (h *qmHandleRun) isStopped() bool {
 	select {
 	case <-h.stopped:
 		return true
@@ -362,11 +362,8 @@ var stopWait = 30 * time.Minute
 var errNoStop = errors.New("qmail-send is running: set QMAIL_STOP and QMAIL_START in " + settings.File +
 	" to the commands that stop and start it, or stop it first")
 
-// lockers are the names under which we take the lock.
-var lockers = []string{"kowaza", "qqclean", "qmHandle"}
-
 // halt takes the lock, and stops qmail-send if that has it.
-func (h *handling) halt() error {
+func (h *qmHandleRun) halt() error {
 	lock, err := h.q.Lock(0, h.stopped)
 	if err == nil {
 		h.hold(lock)
@@ -377,7 +374,7 @@ func (h *handling) halt() error {
 		return err
 	}
 	// Another run of ours is no reason to stop qmail-send, nor to start it then.
-	if d, err := h.q.Daemon(); err == nil && slices.Contains(lockers, d.Name) {
+	if d, err := h.q.Daemon(); err == nil && slices.Contains(ourNames, d.Name) {
 		return fmt.Errorf("the queue is locked by %s, process %d", d.Name, d.Pid)
 	}
 	if h.isStopped() {
@@ -412,14 +409,14 @@ func (h *handling) halt() error {
 	return nil
 }
 
-func (h *handling) hold(lock *queue.Lock) {
+func (h *qmHandleRun) hold(lock *queue.Lock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lock = lock
 }
 
 // restart gives the lock back and starts qmail-send again, if it ran before.
-func (h *handling) restart() {
+func (h *qmHandleRun) restart() {
 	h.restarted.Do(func() {
 		locked := h.unlock()
 		switch {
@@ -444,7 +441,7 @@ func (h *handling) restart() {
 
 // unlock gives the lock back. It reports whether it was ever taken: where it was
 // not, a qmail-send that runs may be on its way to its end.
-func (h *handling) unlock() bool {
+func (h *qmHandleRun) unlock() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.lock == nil {
@@ -455,7 +452,7 @@ func (h *handling) unlock() bool {
 }
 
 // startSend runs QMAIL_START, once.
-func (h *handling) startSend() error {
+func (h *qmHandleRun) startSend() error {
 	h.start.Lock()
 	if h.started {
 		h.start.Unlock()
@@ -467,20 +464,20 @@ func (h *handling) startSend() error {
 
 // atLast is for a signal that comes again, while what is at hand does not end:
 // qmail-send runs again before this process dies.
-func (h *handling) atLast() {
+func (h *qmHandleRun) atLast() {
 	h.quiet.Store(true)
 	if h.sendStopped.Load() && !(h.unlock() && h.runs()) {
 		h.report(h.startSend())
 	}
 }
 
-func (h *handling) runs() bool {
+func (h *qmHandleRun) runs() bool {
 	runs, err := sendRuns(h.q)
 	return err == nil && runs
 }
 
 // say prints what the script says.
-func (h *handling) say(format string, a ...any) {
+func (h *qmHandleRun) say(format string, a ...any) {
 	if !h.quiet.Load() {
 		fmt.Fprintf(h.env.Stdout, format, a...)
 	}
@@ -493,7 +490,7 @@ const shellBytes = "|&;<>()$`\\\"'*?[]#~=%!{}\n"
 // one, and calls begun when it is under way. It is in a process group of its
 // own: what a terminal sends to end qmHandle must not end what stops or starts
 // qmail.
-func (h *handling) command(key, line string, begun func()) error {
+func (h *qmHandleRun) command(key, line string, begun func()) error {
 	var argv []string
 	if strings.ContainsAny(line, shellBytes) {
 		argv = []string{"/bin/sh", "-c", line}
@@ -522,7 +519,7 @@ func (h *handling) command(key, line string, begun func()) error {
 
 // childOutput returns what a child gets of standard output: nothing where nobody
 // takes it any more.
-func (h *handling) childOutput() io.Writer {
+func (h *qmHandleRun) childOutput() io.Writer {
 	if h.quiet.Load() {
 		return nil
 	}
@@ -538,7 +535,7 @@ func fileOrNil(f *os.File) io.Writer {
 }
 
 // alarm is -a.
-func (h *handling) alarm() error {
+func (h *qmHandleRun) alarm() error {
 	if h.opt.dryRun {
 		return nil
 	}
@@ -554,10 +551,10 @@ const startWait = 5 * time.Second
 
 // awaitStart takes no lock to see whether somebody has it: just then qmail-send
 // could not take it.
-func (h *handling) awaitStart() {
+func (h *qmHandleRun) awaitStart() {
 	up := func() bool {
 		d, err := h.q.Daemon()
-		return err == nil && !slices.Contains(lockers, d.Name)
+		return err == nil && !slices.Contains(ourNames, d.Name)
 	}
 	for end := time.Now().Add(startWait); !up() && time.Now().Before(end); {
 		select {
@@ -568,7 +565,7 @@ func (h *handling) awaitStart() {
 	}
 }
 
-func (h *handling) version() error {
+func (h *qmHandleRun) version() error {
 	h.say("qmHandle v%s (kowaza %s)\n", scriptVersion, cli.Version())
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 	"kowaza/internal/settings"
 )
 
-// A criterion chooses messages for qmHandle. Of the funcs those that are set
-// count; one that says yes is enough.
+// A criterion chooses messages for qmHandle: one is chosen if any of the funcs that
+// are not nil says so.
 type criterion struct {
 	looking string // said before; empty: nothing
 	none    string // said where nothing was chosen
@@ -170,7 +170,7 @@ func subjectField(re *regexp.Regexp) func(string, []byte) bool {
 }
 
 // chosen tells which criteria choose the message.
-func (h *handling) chosen(criteria []criterion, m *queue.Message) []bool {
+func (h *qmHandleRun) chosen(criteria []criterion, m *queue.Message) []bool {
 	yes := make([]bool, len(criteria))
 	text := false
 	for i := range criteria {
@@ -188,7 +188,7 @@ func (h *handling) chosen(criteria []criterion, m *queue.Message) []bool {
 
 // readText shows a message to the criteria that look at its text, until each
 // has said yes.
-func (h *handling) readText(m *queue.Message, criteria []criterion, yes []bool) error {
+func (h *qmHandleRun) readText(m *queue.Message, criteria []criterion, yes []bool) error {
 	f, err := h.q.OpenMessage(m.Found)
 	if err != nil {
 		return err
@@ -217,7 +217,7 @@ func (h *handling) readText(m *queue.Message, criteria []criterion, yes []bool) 
 
 // remove removes what the criteria choose, all of them in one reading of the
 // queue.
-func (h *handling) remove(criteria []criterion) error {
+func (h *qmHandleRun) remove(criteria []criterion) error {
 	numbers := make(map[uint64]bool)
 	onlyNumbers := true
 	for _, c := range criteria {
@@ -283,7 +283,7 @@ func (h *handling) remove(criteria []criterion) error {
 }
 
 // problems reports what could not be read of a message.
-func (h *handling) problems(m *queue.Message) {
+func (h *qmHandleRun) problems(m *queue.Message) {
 	for _, err := range m.Problems {
 		h.failed.Store(true)
 		h.env.WarnLike(queuePlace, fmt.Sprint(m.Number), errors.New(cli.Describe(err)))

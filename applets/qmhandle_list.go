@@ -42,7 +42,7 @@ func (k listKind) takes(f queue.Found, json bool) bool {
 }
 
 // list is -l, -L and -R.
-func (h *handling) list(kind listKind) error {
+func (h *qmHandleRun) list(kind listKind) error {
 	var counts statistics
 	err := queue.List(h.q, queue.Listing{
 		Keep: func(f queue.Found) bool {
@@ -55,7 +55,7 @@ func (h *handling) list(kind listKind) error {
 		if !h.narrowed(m) {
 			return nil
 		}
-		text := h.show1(m)
+		text := h.row(m)
 		return &text
 	}, func(m *queue.Message, text *[]byte) bool {
 		if text == nil {
@@ -76,7 +76,7 @@ func (h *handling) list(kind listKind) error {
 }
 
 // narrowed reports whether a list that is narrowed still has the message.
-func (h *handling) narrowed(m *queue.Message) bool {
+func (h *qmHandleRun) narrowed(m *queue.Message) bool {
 	for _, c := range h.narrow {
 		if !c.envelope(m) {
 			return false
@@ -85,8 +85,8 @@ func (h *handling) narrowed(m *queue.Message) bool {
 	return true
 }
 
-// show1 returns what a list has for a message.
-func (h *handling) show1(m *queue.Message) []byte {
+// row returns what a list has for a message.
+func (h *qmHandleRun) row(m *queue.Message) []byte {
 	var b bytes.Buffer
 	switch {
 	case h.numbersOnly:
@@ -112,14 +112,14 @@ const (
 	plain = "\x1b[00m"
 )
 
-func (h *handling) paint(color, s string) string {
+func (h *qmHandleRun) paint(color, s string) string {
 	if !h.color {
 		return s
 	}
 	return color + s + plain
 }
 
-func (h *handling) showText(b *bytes.Buffer, m *queue.Message) {
+func (h *qmHandleRun) showText(b *bytes.Buffer, m *queue.Message) {
 	number := strconv.FormatUint(m.Number, 10)
 	dir := strconv.FormatUint(m.Number%h.q.Split(), 10)
 	b.WriteString(h.paint(blue, number) + " (" + dir + ", " + dir + "/" + number + ")\n")
@@ -170,7 +170,7 @@ func (s *statistics) add(f queue.Found) {
 
 // count counts all messages, for which names are enough, or those that lists are
 // narrowed to.
-func (h *handling) count() (counts statistics, err error) {
+func (h *qmHandleRun) count() (counts statistics, err error) {
 	if len(h.narrow) == 0 {
 		err = h.q.Scan(func(f queue.Found) bool {
 			counts.add(f)
@@ -189,7 +189,7 @@ func (h *handling) count() (counts statistics, err error) {
 }
 
 // statistics is -s.
-func (h *handling) statistics() error {
+func (h *qmHandleRun) statistics() error {
 	counts, err := h.count()
 	if err != nil || h.isStopped() {
 		return err
@@ -206,7 +206,7 @@ func (h *handling) statistics() error {
 	return nil
 }
 
-func (h *handling) sayStatistics(s statistics) {
+func (h *qmHandleRun) sayStatistics(s statistics) {
 	for _, l := range []struct {
 		what string
 		n    int
@@ -223,7 +223,7 @@ func (h *handling) sayStatistics(s statistics) {
 
 // show is -m: a copy of the message, byte for byte, but on a terminal, where
 // it must not give orders.
-func (h *handling) show(n uint64) error {
+func (h *qmHandleRun) show(n uint64) error {
 	found, err := h.q.Find(n)
 	if err == nil && !found.Has(queue.Mess) {
 		err = queue.ErrOrphan
@@ -249,13 +249,13 @@ func (h *handling) show(n uint64) error {
 	})
 }
 
-func (h *handling) onTerminal() bool {
+func (h *qmHandleRun) onTerminal() bool {
 	f := h.env.Stdout.File()
 	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
 // renew is -t.
-func (h *handling) renew(re *regexp.Regexp, argument string) error {
+func (h *qmHandleRun) renew(re *regexp.Regexp, argument string) error {
 	h.say("Looking for messages with recipients in %s\n", escape.String(argument))
 	met := false
 	err := h.q.List(queue.Listing{

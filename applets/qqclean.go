@@ -106,15 +106,15 @@ func runQqclean(env *cli.Env, argv []string) error {
 	}
 	defer r.close()
 	r.orphans = o.orphans
-	c := &cleanup{removal: r, dir: dir, numbers: numbers, all: len(args) == 0, verbose: o.verbose}
+	c := &qqcleanRun{removal: r, dir: dir, numbers: numbers, all: len(args) == 0, verbose: o.verbose}
 	return c.run(time.Duration(wait) * time.Second)
 }
 
 // maxOperands is more than a command line can hold.
 const maxOperands = 1 << 30
 
-// A cleanup is one run of qqclean.
-type cleanup struct {
+// A qqcleanRun is one run of qqclean.
+type qqcleanRun struct {
 	*removal
 	dir     string
 	numbers *numberSet
@@ -122,7 +122,7 @@ type cleanup struct {
 	verbose bool
 }
 
-func (c *cleanup) run(wait time.Duration) error {
+func (c *qqcleanRun) run(wait time.Duration) error {
 	env, stop := c.env, make(chan struct{})
 	signals := env.Catch(func() { close(stop) })
 	progress := env.StartProgress(c.verbose, func() string {
@@ -152,7 +152,7 @@ func (c *cleanup) run(wait time.Duration) error {
 	return c.finish()
 }
 
-func (c *cleanup) gone() string {
+func (c *qqcleanRun) gone() string {
 	switch {
 	case c.opt.live:
 		return "marked as done"
@@ -163,7 +163,7 @@ func (c *cleanup) gone() string {
 }
 
 // clean takes the lock, unless none is needed, and removes.
-func (c *cleanup) clean(wait time.Duration, stop <-chan struct{}) error {
+func (c *qqcleanRun) clean(wait time.Duration, stop <-chan struct{}) error {
 	switch {
 	case c.opt.dryRun:
 		c.env.OnlyShows = true
@@ -226,9 +226,9 @@ const maxFew = 256
 
 // few reports whether the numbers asked for are so few that the rest of the queue
 // is left alone.
-func (c *cleanup) few() bool { return !c.all && len(c.numbers.order) <= maxFew }
+func (c *qqcleanRun) few() bool { return !c.all && len(c.numbers.order) <= maxFew }
 
-func (c *cleanup) one(m *queue.Message) {
+func (c *qqcleanRun) one(m *queue.Message) {
 	if !c.remove(m) {
 		return
 	}

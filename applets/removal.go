@@ -187,7 +187,7 @@ func queueDir(env *cli.Env, dir string) (string, error) {
 	return qmailDir(env, s) + "/queue", nil
 }
 
-// openQueue opens the queue in dir.
+// openQueue opens the queue in dir, and puts dir before what its errors name.
 func openQueue(dir string) (*queue.Queue, error) {
 	q, err := queue.Open(dir)
 	var pe *fs.PathError

@@ -74,7 +74,7 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 			return err
 		}
 	}
-	opt, err := o.options(now, days)
+	opt, err := o.options()
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,9 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 		return err
 	}
 	if days < 0 {
-		opt.Days = s.Days
+		days = s.Days
 	}
+	opt.Rule.SetDays(now, days)
 	if s.VMDir == "" && s.VUser == "" {
 		return errors.New("neither VMDIR nor VUSER is set: say in " + settings.File +
 			" where the virtual users' homes are, or whose they are")
@@ -104,7 +105,9 @@ const notEntered = "virtual users"
 func cleanVirtual(env *cli.Env, opt maildir.Options, verbose bool, share shard, list users.VirtualList) error {
 	r := newMaildirRun(env, opt, verbose)
 	v := &virtualRun{env: env, list: list, share: share,
-		targets: make(chan *maildir.Target, 256), end: make(chan struct{}), places: make(map[string]bool)}
+		// Room for more targets than there may be workers (maildir.MaxJobs): reading
+		// the list of users then never holds one up.
+		targets: make(chan *maildir.Target, maildir.MaxJobs), end: make(chan struct{}), places: make(map[string]bool)}
 	var total maildir.Stats
 	cleaned := 0
 	// A mail store that is away must not fill the mail that cron sends.
@@ -210,8 +213,8 @@ func (v *virtualRun) find() {
 	})
 }
 
-// user hands on one user. Whether there is a mail store at all is a question
-// about all users: an empty share is no sign of trouble.
+// user hands on one user, if he is in this host's share. v.met, by which an empty
+// mail store is found out, looks at the others, too: a share may well be empty.
 func (v *virtualRun) user(u users.Virtual) bool {
 	v.users++
 	path := maildir.Home(u.Home)

@@ -78,11 +78,12 @@ func runRmoldmail(env *cli.Env, argv []string) error {
 	if len(args) == 2 && strings.HasPrefix(args[1], "-") && !o.virtual {
 		return cli.Usagef("%s: options come before HOW_DAYS_OLD", args[1]) // no login begins so
 	}
-	opt, err := o.options(now, days)
+	opt, err := o.options()
 	if err != nil {
 		return err
 	}
-	if opt.All = o.all; o.all && o.chooses() {
+	opt.Rule.SetDays(now, days)
+	if opt.Rule.All = o.all; o.all && o.chooses() {
 		return cli.Usagef("--all-files goes with none of --folder, --keep-flagged, --saved, --seen-only")
 	}
 	home, err := ownerHome(env, args[1:], o.virtual)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A progress is a line on a terminal that tells how far a long run is.
+// A Progress is a line on a terminal that tells how far a long run is.
 type Progress struct {
 	env  *Env
 	done chan struct{}

@@ -58,8 +58,8 @@ func readSecret(r io.Reader) (string, error) {
 	return strings.TrimSuffix(line, "\n"), nil
 }
 
-// A silence is a terminal with its echo off.
-type silence struct {
+// An echoOff is a terminal with its echo off.
+type echoOff struct {
 	fd     int
 	prompt string
 	tty    *os.File
@@ -72,7 +72,7 @@ type silence struct {
 // askTerminal asks on tty. However it ends, by a signal too, the echo is as it
 // was.
 func askTerminal(tty *os.File, prompt string) (string, error) {
-	s := &silence{fd: int(tty.Fd()), prompt: prompt, tty: tty}
+	s := &echoOff{fd: int(tty.Fd()), prompt: prompt, tty: tty}
 	signals := make(chan os.Signal, 1)
 	notify(signals, endSignals...)
 	notify(signals, dumpSignals...)
@@ -80,17 +80,17 @@ func askTerminal(tty *os.File, prompt string) (string, error) {
 	defer signal.Stop(signals)
 	done := make(chan struct{})
 	defer close(done)
-	go s.obey(signals, done)
-	if err := s.begin(); err != nil {
+	go s.handleSignals(signals, done)
+	if err := s.off(); err != nil {
 		return "", err
 	}
-	defer s.end(true)
+	defer s.restore(true)
 	return readSecret(tty)
 }
 
-// begin switches the echo off and prompts. Before the prompt, so that nothing
+// off switches the echo off and prompts. Before the prompt, so that nothing
 // typed in answer to it is seen.
-func (s *silence) begin() error {
+func (s *echoOff) off() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
@@ -112,10 +112,10 @@ func (s *silence) begin() error {
 	return err
 }
 
-// end brings the echo back, and the newline that was typed without being seen.
+// restore brings the echo back, and the newline that was typed without being seen.
 // What was typed of a password that is not wanted any more is forgotten: the
 // shell would read it.
-func (s *silence) end(over bool) {
+func (s *echoOff) restore(over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = over
@@ -126,9 +126,9 @@ func (s *silence) end(over bool) {
 	}
 }
 
-// obey brings the echo back before it does what a signal asks for. After a stop
+// handleSignals brings the echo back before it does what a signal asks for. After a stop
 // it asks once more.
-func (s *silence) obey(signals chan os.Signal, done chan struct{}) {
+func (s *echoOff) handleSignals(signals chan os.Signal, done chan struct{}) {
 	for {
 		var sig os.Signal
 		select {
@@ -138,11 +138,11 @@ func (s *silence) obey(signals chan os.Signal, done chan struct{}) {
 		}
 		switch sig {
 		case syscall.SIGTSTP:
-			s.end(false)
+			s.restore(false)
 			stopProcess()
-			s.begin()
+			s.off()
 		default:
-			s.end(true)
+			s.restore(true)
 			dieBy(sig.(syscall.Signal))
 		}
 	}

@@ -41,15 +41,6 @@ func (tr *tree) addFolder(name string, s Stats) {
 	tr.folders[name] = sum
 }
 
-// What a directory holds.
-type content int
-
-const (
-	other content = iota // only to be walked through
-	messages
-	unfinished // tmp: messages that may still be under way
-)
-
 // A node is a directory being worked on. It is held in memory as long as a
 // piece of work or a directory below it needs it, and open as long as there
 // are descriptors enough.
@@ -88,7 +79,7 @@ func (n *node) below() []string {
 // folderName returns the name of the folder whose messages n holds, as a mail
 // client shows it.
 func (n *node) folderName() string {
-	if n.holds != other {
+	if n.holds != neither {
 		n = n.parent
 	}
 	return folderNames(n.below()).shown

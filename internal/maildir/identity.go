@@ -39,16 +39,16 @@ func newIdentity() (*identity, error) {
 	return id, nil
 }
 
-// own goes back to the identity of the process.
-func (id *identity) own() error {
+// restore goes back to the identity of the process.
+func (id *identity) restore() error {
 	if !id.root || !id.taken {
 		return nil
 	}
 	return id.set(0, id.egid, id.groups, false)
 }
 
-// at reports whether the identity at hand is that of an owner with that uid.
-func (id *identity) at(uid uint32) bool { return id.taken && id.uid == uid }
+// isUID reports whether the identity at hand is that of an owner with that uid.
+func (id *identity) isUID(uid uint32) bool { return id.taken && id.uid == uid }
 
 // become takes the identity of a Maildir's owner.
 func (id *identity) become(uid, gid uint32) error {

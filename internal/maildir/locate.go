@@ -19,38 +19,38 @@ type location struct {
 	uid, gid uint32
 }
 
-// A way is what was found out on the way to one Maildir and serves for the
+// A pathCache is what was found out on the way to one Maildir and serves for the
 // next: of many users' homes most lie in one directory.
-type way struct {
-	dir  string // the directory two names above the last Maildir
-	at   place  // which is open, where dir is not empty
-	walk walk   // that led there
+type pathCache struct {
+	dir  string   // the directory two names above the last Maildir
+	at   place    // which is open, where dir is not empty
+	walk resolver // that led there
 }
 
-func (y *way) close() {
-	if y.dir != "" {
-		y.at.close()
-		y.dir = ""
+func (c *pathCache) close() {
+	if c.dir != "" {
+		c.at.close()
+		c.dir = ""
 	}
 }
 
-// to opens dir, unless it was the last one.
-func (y *way) to(dir string) error {
-	if y.dir == dir {
+// openDir opens dir, unless it was the last one.
+func (c *pathCache) openDir(dir string) error {
+	if c.dir == dir {
 		return nil
 	}
-	y.close()
-	y.walk = walk{}
-	at, err := y.walk.from(nil, "/", dir)
+	c.close()
+	c.walk = resolver{}
+	at, err := c.walk.resolve(nil, "/", dir)
 	if err != nil {
 		return err
 	}
-	y.dir, y.at = dir, at
+	c.dir, c.at = dir, at
 	return nil
 }
 
-// cutLast cuts an absolute path before its last two names.
-func cutLast(path string) (dir, rest string) {
+// cutLastTwo cuts an absolute path before its last two names.
+func cutLastTwo(path string) (dir, rest string) {
 	i := strings.LastIndexByte(path, '/')
 	i = strings.LastIndexByte(path[:max(i, 0)], '/')
 	if i <= 0 {
@@ -73,13 +73,13 @@ func cutLast(path string) (dir, rest string) {
 //
 // An *fs.PathError names the step that failed; fs.ErrNotExist, ErrLink,
 // ErrLinkDir and ErrRootOwned come through.
-func (y *way) locate(path string) (location, error) {
-	dir, rest := cutLast(path)
-	if err := y.to(dir); err != nil {
+func (c *pathCache) locate(path string) (location, error) {
+	dir, rest := cutLastTwo(path)
+	if err := c.openDir(dir); err != nil {
 		return location{}, err
 	}
-	w := y.walk
-	at, err := w.from(&y.at, dir, rest)
+	w := c.walk
+	at, err := w.resolve(&c.at, dir, rest)
 	if err != nil {
 		return location{}, err
 	}
@@ -118,12 +118,12 @@ func newPlace(fd int, up *place) (place, error) {
 	return p, nil
 }
 
-// A walk counts the links met on the way.
-type walk struct{ links int }
+// A resolver counts the links met on the way.
+type resolver struct{ links int }
 
-// from resolves path relative to the directory dir, which messages call shown; dir
+// resolve resolves path relative to the directory dir, which messages call shown; dir
 // may be nil where path is absolute. It returns where that leads.
-func (w *walk) from(dir *place, shown, path string) (place, error) {
+func (w *resolver) resolve(dir *place, shown, path string) (place, error) {
 	var cur place
 	opened := false // cur is not dir
 	if dir != nil {
@@ -222,7 +222,7 @@ func stepBack(cur *place, fd int) (place, error) {
 
 // follow resolves the link that is open as link and lies in the directory dir,
 // which messages call inside, if the rule of locate allows it. It closes link.
-func (w *walk) follow(dir *place, link int, inside, shown string) (place, error) {
+func (w *resolver) follow(dir *place, link int, inside, shown string) (place, error) {
 	target, err := readlink(link)
 	unix.Close(link)
 	if w.links++; err == nil && w.links > maxLinks {
@@ -234,7 +234,7 @@ func (w *walk) follow(dir *place, link int, inside, shown string) (place, error)
 	if err != nil {
 		return place{}, &fs.PathError{Op: "readlink", Path: shown, Err: err}
 	}
-	next, err := w.from(dir, inside, target)
+	next, err := w.resolve(dir, inside, target)
 	if err != nil {
 		return place{}, err
 	}

@@ -39,7 +39,7 @@ func TestWayRemembers(t *testing.T) {
 		}
 	}
 	homes = append(homes, "l/u0", "l/b/u1", "open/l/u0", "open/u0", "a/loop/u0", "c/up/u2", "abs/u1", "a//u1", "a/./u2", "a/b/../u0", "none/u0", ".")
-	find := func(y *way, home string) string {
+	find := func(y *pathCache, home string) string {
 		loc, err := y.locate(Home(root + "/" + home))
 		if err != nil {
 			return err.Error()
@@ -51,11 +51,11 @@ func TestWayRemembers(t *testing.T) {
 		}
 		return fmt.Sprint(st.Ino, loc.uid, loc.gid)
 	}
-	var old way
+	var old pathCache
 	defer old.close()
 	for range 500 {
 		home := homes[rand.IntN(len(homes))]
-		var fresh way
+		var fresh pathCache
 		want, got := find(&fresh, home), find(&old, home)
 		fresh.close()
 		if got != want {
@@ -81,7 +81,7 @@ func TestCutLast(t *testing.T) {
 		{"/Maildir", "/", "/Maildir"},
 		{"//Maildir", "/", "//Maildir"},
 	} {
-		if dir, rest := cutLast(test.path); dir != test.dir || rest != test.rest {
+		if dir, rest := cutLastTwo(test.path); dir != test.dir || rest != test.rest {
 			t.Errorf("cutLast(%q) = %q, %q; want %q, %q", test.path, dir, rest, test.dir, test.rest)
 		}
 	}

@@ -46,9 +46,6 @@ func Cutoff(now time.Time, days int) Stamp {
 	return StampOf(now.Add(-time.Duration(days+1) * day))
 }
 
-// tmpAge is how long a file in tmp may be under way: maildir(5) has 36 hours.
-const tmpAge = 36 * time.Hour
-
 // inTrash reports whether a folder directly below the Maildir is .Trash or below
 // it in Maildir++'s flat hierarchy.
 func inTrash(folder string) bool {
@@ -57,7 +54,7 @@ func inTrash(folder string) bool {
 
 // isMessageDir reports whether name is one of the three directories that hold
 // messages.
-func isMessageDir(name string) bool { return name == "cur" || name == "new" || name == "tmp" }
+func isMessageDir(name string) bool { return contents[name] != neither }
 
 var (
 	// ErrLink and ErrLinkDir say that a link on the way to a Maildir was not followed.
@@ -129,9 +126,10 @@ var (
 // Stats counts what a run met in one Maildir or in several.
 type Stats struct {
 	Messages int64 // looked at
+	Size     int64 // theirs in bytes, where Options.Sizes asks for it
 	Removed  int64 // removed; in a dry run, that would be
 	Bytes    int64 // their size, from the name or else the inode
-	Oldest   Stamp // the age's time, see Options.Saved, of the oldest of them; zero where there is none
+	Oldest   Stamp // the age's time, see Rule.Saved, of the oldest of them; zero where there is none
 }
 
 // Add adds t to s.
@@ -141,10 +139,16 @@ func (s *Stats) Add(t Stats) {
 	}
 	s.Messages += t.Messages
 	s.Removed += t.Removed
-	// Nobody's names and holes may make a sum turn into its opposite.
-	if s.Bytes += t.Bytes; s.Bytes < 0 {
-		s.Bytes = math.MaxInt64
+	s.Size, s.Bytes = addSizes(s.Size, t.Size), addSizes(s.Bytes, t.Bytes)
+}
+
+// addSizes adds two sizes in bytes. Nobody's names and holes may make a sum turn
+// into its opposite.
+func addSizes(a, b int64) int64 {
+	if a += b; a < 0 {
+		return math.MaxInt64
 	}
+	return a
 }
 
 // Home returns the path of the Maildir in a home directory. It is not cleaned:

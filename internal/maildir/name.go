@@ -1,6 +1,10 @@
 package maildir
 
-import "bytes"
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
 
 // A messageName is what the name of a message tells. It is a unique part, to which Maildir++ writers add
 // the size as ",S=123", and in cur an info part: a separator, "2," and the flags, behind
@@ -100,6 +104,15 @@ func nameSize(name []byte) (int64, bool) {
 		digits++
 	}
 	return n, digits > 0 && n <= maxSize
+}
+
+// sizeOf returns the size of a message in bytes, as a quota counts it: what its name
+// tells, else what its inode does.
+func sizeOf(name []byte, st *unix.Stat_t) int64 {
+	if size, ok := nameSize(name); ok {
+		return size
+	}
+	return inodeSize(st.Size)
 }
 
 // inodeSize returns the size in bytes that an inode tells, 0 where it cannot be that

@@ -13,20 +13,14 @@ import (
 	"kowaza/internal/sys"
 )
 
-// Options say what goes. The funcs are told what happens; they are never
+// Options say what is done. The funcs are told what happens; they are never
 // called two at a time.
 type Options struct {
-	Now    time.Time // when the program started
-	Days   int       // more than that many days old, see Cutoff
-	All    bool      // every regular file, not only messages
-	DryRun bool      // remove nothing
-
-	// What is chosen among the messages; nothing of this goes with All.
-	Folders     []Folder // only what lies in one of these; none: in all
-	KeepFlagged bool     // messages with the flag F stay
-	SeenOnly    bool     // messages without the flag S stay, so all in new do
-	Saved       bool     // the age is that of the inode: since when it lies here
-	Jobs        int      // workers; 0 is DefaultJobs
+	Rule    Rule     // what goes
+	Folders []Folder // only what lies in one of these; none: in all
+	DryRun  bool     // remove nothing
+	Sizes   bool     // sum Stats.Size: one more look at messages whose names tell none
+	Jobs    int      // workers; 0 is DefaultJobs
 
 	// Old is told each message that goes or, in a dry run, would go. May be nil.
 	Old func(path string)
@@ -69,8 +63,7 @@ const MaxJobs = 256
 // folders that lie in one directory, by their names, and with nothing else.
 type Pool struct {
 	opt        Options
-	old, stale Stamp // strictly before is old; in tmp the ctime before stale, too
-	maxOpen    int   // directories held open, workers' own not counted
+	maxOpen    int // directories held open, workers' own not counted
 	stop       atomic.Bool
 	seen, gone atomic.Int64
 	found      []atomic.Bool // whether a folder was there, as in opt.Folders
@@ -115,8 +108,6 @@ func NewPool(opt Options) *Pool {
 	}
 	p := &Pool{
 		opt:   opt,
-		old:   Cutoff(opt.Now, opt.Days),
-		stale: StampOf(opt.Now.Add(-tmpAge)),
 		found: make([]atomic.Bool, len(opt.Folders)),
 
 		idle:    list.New(),
@@ -199,7 +190,7 @@ func (p *Pool) work(first bool) {
 	w.run()
 	var err error
 	if first && w.idErr == nil && !w.lost.Load() {
-		if err = w.id.own(); err == nil {
+		if err = w.id.restore(); err == nil {
 			runtime.UnlockOSThread()
 		}
 	}

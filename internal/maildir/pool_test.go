@@ -62,7 +62,7 @@ func runPool(t *testing.T, opt Options, paths ...string) (*result, *Pool) {
 		}
 		return func() { r.inside.Add(-1) }
 	}
-	opt.Now, opt.Days = testNow, 10
+	opt.Rule.SetDays(testNow, 10)
 	opt.Failed = func(_ *Target, path string, err error) {
 		defer alone()()
 		r.errs[path] = err
@@ -241,5 +241,31 @@ func TestCutoff(t *testing.T) {
 		if s.Before(Cutoff(now, 7)) {
 			t.Errorf("%v is old", s)
 		}
+	}
+}
+
+// TestCount proves that messages and their sizes can be counted without removing
+// any, and that the sum is that of the names where they tell sizes and else that of
+// the files, in whatever folder they lie.
+func TestCount(t *testing.T) {
+	home := t.TempDir()
+	makeMaildir(t, home, 5, ".Sent", "Archive/2019", ".Trash")
+	for i, name := range []string{"1.x,S=100:2,S", "2.x,S=9999999999999999:2,", "3.x,W=7"} {
+		deliver(t, Home(home)+"/cur", name, i == 0)
+	}
+	for _, jobs := range []int{1, 4} {
+		r, _ := runPool(t, Options{Rule: Rule{Never: true}, Sizes: true, Jobs: jobs}, Home(home))
+		want := Stats{Messages: 4*10 + 3, Size: 4*10*8 + 100 + 8 + 8}
+		if got := r.stats[Home(home)]; got != want || len(r.errs) > 0 {
+			t.Errorf("%+v, %v; want %+v", got, r.errs, want)
+		}
+	}
+	// Counting along with the removal gives the same sum.
+	r, _ := runPool(t, Options{Sizes: true}, Home(home))
+	if got := r.stats[Home(home)]; got.Messages != 43 || got.Size != 436 || got.Removed != 4*5+1 || got.Bytes != 4*5*8+100 {
+		t.Errorf("with the removal: %+v", got)
+	}
+	if r, _ := runPool(t, Options{}, Home(home)); r.stats[Home(home)].Messages != 22 {
+		t.Errorf("%d messages are left", r.stats[Home(home)].Messages)
 	}
 }

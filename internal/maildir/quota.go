@@ -15,12 +15,12 @@ const quotaFile = "maildirsize"
 // 2^53, the largest number that all who read such a file take for what it is.
 const maxBooked = 1 << 53
 
-// book subtracts what was removed: one line, written at once, as a delivery
+// subtract subtracts what was removed: one line, written at once, as a delivery
 // program adds one (Maildir++). The file is never created, since one without
 // its first line would lift the quota, and never reached through a link. One with
 // another owner than the Maildir's, or root, or with a second name is another's
 // file that somebody has put there.
-func book(dir int, owner uint32, removed Stats) error {
+func subtract(dir int, owner uint32, removed Stats) error {
 	var st unix.Stat_t
 	switch err := sys.Lstatat(dir, quotaFile, &st); {
 	case err == unix.ENOENT:

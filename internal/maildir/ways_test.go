@@ -85,7 +85,7 @@ func TestWays(t *testing.T) {
 					}
 				}
 			}
-			var y way
+			var y pathCache
 			defer y.close()
 			loc, err := y.locate(root + "/" + test.path)
 			if err == nil {

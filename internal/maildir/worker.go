@@ -17,9 +17,9 @@ type worker struct {
 	p       *Pool
 	id      *identity
 	idErr   error
-	way     way    // to the Maildirs
-	owner   uint32 // of the Maildir that was found last
-	same    bool   // and of the one before
+	way     pathCache // to the Maildirs
+	owner   uint32    // of the Maildir that was found last
+	same    bool      // and of the one before
 	buf     []byte
 	subdirs []byte // names of directories met in a batch, each ends with NUL
 	st      unix.Stat_t
@@ -29,8 +29,8 @@ type worker struct {
 
 // batchSize is how much of a directory is read at once, in bytes: 4 kB are some
 // 50 names. Batches of 32 kB took 1.7 times as long where a Maildir has 1000
-// messages, since few workers got one. Beyond smallBatches, and again after as
-// many, they double: a Maildir of 100 000 with hardly anything old took 163 ms with
+// messages, since few workers got one. After each smallBatches of them the size
+// doubles, maxDoublings times at most: a Maildir of 100 000 with hardly anything old took 163 ms with
 // small ones alone, for each wakes a thread, and takes 145.
 const (
 	batchSize    = 4 << 10
@@ -88,7 +88,7 @@ func (w *worker) release(n *node) {
 	if tr.quota.Removed > 0 && !w.p.opt.DryRun {
 		err := w.id.become(tr.uid, tr.gid)
 		if err == nil {
-			err = book(root.fd, tr.uid, tr.quota)
+			err = subtract(root.fd, tr.uid, tr.quota)
 		}
 		if err != nil {
 			w.tell(func() { w.p.opt.Failed(tr.t, tr.t.Path+"/"+quotaFile, err) })
@@ -167,7 +167,7 @@ func (w *worker) enter(t *Target) (*node, error) {
 	if w.idErr != nil {
 		return nil, w.idErr
 	}
-	loc, err := w.locate(t.Path)
+	loc, err := w.find(t.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (w *worker) enter(t *Target) (*node, error) {
 	}
 	n.tree.root = n
 	w.watch(n.tree)
-	n.folder.Do(func() { w.isOne(n) })
+	n.folder.Do(func() { w.markFolder(n) })
 	return n, nil
 }
 
@@ -224,17 +224,17 @@ func mayRemove(fd int, owner uint32) error {
 	return nil
 }
 
-// locate finds a Maildir with the rights of the process. Where one owner has
+// find finds a Maildir with the rights of the process. Where one owner has
 // many Maildirs, those of the owner at hand mostly do: that spares the change
 // there and back, ten system calls, for each.
-func (w *worker) locate(path string) (location, error) {
+func (w *worker) find(path string) (location, error) {
 	var loc location
 	var err error = fs.ErrPermission
-	if w.same && w.id.at(w.owner) {
+	if w.same && w.id.isUID(w.owner) {
 		loc, err = w.way.locate(path)
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		if err := w.id.own(); err != nil {
+		if err := w.id.restore(); err != nil {
 			return location{}, err
 		}
 		loc, err = w.way.locate(path)
@@ -328,6 +328,7 @@ func (p *Pool) add(n *node, s, quota Stats, names int, subdirs []byte) error {
 // returns what it met, the part of it that a quota had counted, and the number of
 // names.
 func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
+	rule := &w.p.opt.Rule
 	for len(names) > 0 && !w.p.stop.Load() && !w.lost.Load() {
 		var d sys.Dirent
 		d, names = sys.NextDirent(names)
@@ -338,20 +339,24 @@ func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
 		switch {
 		case d.Kind == unix.DT_DIR && !dots(d.Name):
 			w.subdirs = append(append(w.subdirs, d.Name...), 0)
-		case d.Kind == unix.DT_REG && w.p.candidate(n, d.Name):
+		case d.Kind == unix.DT_REG && rule.takes(n.holds, d.Name):
 			s.Messages++
-			if w.p.stays(n, d.Name) {
+			looked := false
+			if w.p.opt.Sizes {
+				var size int64
+				size, looked = w.size(n, d)
+				s.Add(Stats{Size: size})
+			}
+			if rule.stays(n.holds, d.Name) {
 				continue
 			}
-			size, ok := w.remove(n, d)
+			size, ok := w.remove(n, d, looked)
 			if !ok {
 				continue
 			}
-			one := Stats{Removed: 1, Bytes: size, Oldest: w.p.age(&w.st)}
+			one := Stats{Removed: 1, Bytes: size, Oldest: rule.age(&w.st)}
 			s.Add(one)
-			// Delivery counts a message when it leaves tmp, so what never left was
-			// never counted; nor is what lies in .Trash.
-			if n.holds == messages && !n.trash && d.Name[0] != '.' {
+			if counts(n.holds, n.trash, d.Name) {
 				quota.Add(one)
 			}
 		}
@@ -382,11 +387,15 @@ func (w *worker) kindOf(n *node, d sys.Dirent) byte {
 	return unix.DT_UNKNOWN
 }
 
-// remove removes one file if it is old, and returns its size in bytes.
-func (w *worker) remove(n *node, d sys.Dirent) (size int64, removed bool) {
-	err := d.Stat(n.fd, &w.st)
+// remove removes one file if it is old, and returns its size in bytes. Where it was
+// looked at just now, w.st has its state.
+func (w *worker) remove(n *node, d sys.Dirent, looked bool) (size int64, removed bool) {
+	var err error
+	if !looked {
+		err = d.Stat(n.fd, &w.st)
+	}
 	if err == nil {
-		if w.st.Mode&unix.S_IFMT != unix.S_IFREG || !w.p.isOld(n, &w.st) {
+		if w.st.Mode&unix.S_IFMT != unix.S_IFREG || !w.p.opt.Rule.old(n.holds, &w.st) {
 			return 0, false
 		}
 		if !w.p.opt.DryRun {
@@ -403,8 +412,20 @@ func (w *worker) remove(n *node, d sys.Dirent) (size int64, removed bool) {
 		shown := n.path() + "/" + string(d.Name)
 		w.tell(func() { w.p.opt.Old(shown) })
 	}
+	return sizeOf(d.Name, &w.st), true
+}
+
+// size returns the size of a message in bytes, 0 where it vanished, and whether it
+// had to be looked at for that: then w.st has its state.
+func (w *worker) size(n *node, d sys.Dirent) (size int64, looked bool) {
 	if size, ok := nameSize(d.Name); ok {
-		return size, true
+		return size, false
+	}
+	if err := d.Stat(n.fd, &w.st); err != nil {
+		if !vanished(err) {
+			w.fail(n, string(d.Name), err)
+		}
+		return 0, false
 	}
 	return inodeSize(w.st.Size), true
 }
@@ -419,7 +440,7 @@ func (w *worker) descend(n *node, name string) {
 		return
 	}
 	var child *node
-	if !w.unchosen(n, dir, name) {
+	if !w.skipped(n, dir, name) {
 		child, err = w.openChild(n, dir, name)
 	}
 	if err != nil && !vanished(err) {
@@ -444,19 +465,19 @@ func (w *worker) descend(n *node, name string) {
 	}
 }
 
-// lookAt finds out, once, whether n, which is open as dir, is a folder and one
+// classify finds out, once, whether n, which is open as dir, is a folder and one
 // of those that were chosen.
-func (w *worker) lookAt(n *node, dir int) {
+func (w *worker) classify(n *node, dir int) {
 	n.folder.Do(func() {
 		ok, err := isFolder(dir)
 		if n.folderFail = err; ok {
-			w.isOne(n)
+			w.markFolder(n)
 		}
 	})
 }
 
-// isOne notes that n is a folder, and whether it was chosen.
-func (w *worker) isOne(n *node) {
+// markFolder notes that n is a folder, and whether it was chosen.
+func (w *worker) markFolder(n *node) {
 	n.isFolder = true
 	if n.chosen = len(w.p.opt.Folders) == 0; n.chosen {
 		return
@@ -471,13 +492,13 @@ func (w *worker) isOne(n *node) {
 	}
 }
 
-// unchosen reports whether name in n holds the messages of a folder that was not
+// skipped reports whether name in n holds the messages of a folder that was not
 // chosen: it need not even be opened.
-func (w *worker) unchosen(n *node, dir int, name string) bool {
+func (w *worker) skipped(n *node, dir int, name string) bool {
 	if len(w.p.opt.Folders) == 0 || !isMessageDir(name) {
 		return false
 	}
-	w.lookAt(n, dir)
+	w.classify(n, dir)
 	return n.isFolder && !n.chosen
 }
 
@@ -503,15 +524,13 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 		fd:    fd, refs: 1, pins: 1,
 	}
 	if isMessageDir(name) {
-		w.lookAt(n, dir)
+		w.classify(n, dir)
 		switch {
 		case n.folderFail != nil:
 			unix.Close(fd)
 			return nil, n.folderFail
-		case n.isFolder && name == "tmp":
-			child.holds = unfinished
 		case n.isFolder:
-			child.holds = messages
+			child.holds = contents[name]
 		}
 	}
 	return child, nil

@@ -22,9 +22,9 @@ type subDirs struct {
 	used uint64
 }
 
-// A directory is what tells one file or directory from another that is there
+// A fileID is what tells one file or directory from another that is there
 // at the same time.
-type directory struct{ dev, ino uint64 }
+type fileID struct{ dev, ino uint64 }
 
 // limitDescriptors fits what is held open into the process's limit.
 func (q *Queue) limitDescriptors() {
@@ -88,11 +88,11 @@ func (q *Queue) makeRoom() {
 	}
 }
 
-// openSubDirs opens. What was open before must be the same directory again.
+// openSubDirs opens the directories of one number's sub-directory. What was open before must be the same directory again.
 func (q *Queue) openSubDirs(s *subDirs) error {
 	known, again := q.known[s.d]
 	if !again {
-		known = make([]directory, len(q.places))
+		known = make([]fileID, len(q.places))
 	}
 	for i, p := range q.places {
 		if !p.split {
@@ -109,7 +109,7 @@ func (q *Queue) openSubDirs(s *subDirs) error {
 		if err := sys.Fstat(fd, &st); err != nil {
 			return pathError("stat", path, err)
 		}
-		is := directory{uint64(st.Dev), st.Ino}
+		is := fileID{uint64(st.Dev), st.Ino}
 		if again && known[i] != is {
 			return layoutError(path, "another directory than before")
 		}
@@ -119,7 +119,7 @@ func (q *Queue) openSubDirs(s *subDirs) error {
 	return nil
 }
 
-// shut closes.
+// shut gives the descriptors of one sub-directory back.
 func (q *Queue) shut(s *subDirs) {
 	for i, fd := range s.fd {
 		if q.places[i].split {

@@ -70,7 +70,8 @@ func findSuppls(fd int) ([]Place, error) {
 	return found, inPath("read", ".", err)
 }
 
-// openPlace opens a directory of the queue.
+// openPlace opens one of the queue's own directories, mess or info; its error says
+// what is wrong with the queue.
 func openPlace(fd int, name string) (int, error) {
 	dir, err := sys.Openat(fd, name, sys.OpenDir)
 	switch err {

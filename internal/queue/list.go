@@ -19,7 +19,8 @@ type Listing struct {
 	Jobs int
 }
 
-// DefaultJobs is how many readers List has unless told otherwise.
+// DefaultJobs is how many readers List has unless told otherwise: they wait for
+// the disk most of the time, and each holds a buffer.
 const DefaultJobs = 4
 
 // batchSize is how many numbers a reader gets at once, all of one

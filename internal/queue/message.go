@@ -39,7 +39,7 @@ type identity struct {
 }
 
 // file is what stays the same as long as the file is there.
-func (i identity) file() directory { return directory{i.dev, i.ino} }
+func (i identity) file() fileID { return fileID{i.dev, i.ino} }
 
 func identityOf(st *unix.Stat_t) identity {
 	return identity{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
@@ -68,7 +68,7 @@ type reader struct {
 
 const (
 	firstBuf = 16 << 10 // holds nearly every envelope and header at once
-	keepBuf  = 256 << 10
+	keepBuf  = 256 << 10 // what a reader may keep of a larger buffer, in bytes
 )
 
 // Read reads one message, with the fields of its header or without. What is no
@@ -85,10 +85,10 @@ func (q *Queue) Read(f Found, header bool) (*Message, error) {
 // message reads f and, where that has gone on to another state meanwhile, what
 // it is by now.
 func (r *reader) message(s *subDirs, f Found, header bool) (*Message, error) {
-	defer r.shrink()
+	defer r.release()
 	// A message's end takes its channels, its info and its text, one at a time.
 	for range 5 {
-		m, err := r.once(s, f, header)
+		m, err := r.readOnce(s, f, header)
 		if err != unix.ENOENT {
 			return m, err
 		}
@@ -101,8 +101,8 @@ func (r *reader) message(s *subDirs, f Found, header bool) (*Message, error) {
 	return nil, ErrVanished
 }
 
-// once returns ENOENT where a piece that f has is gone.
-func (r *reader) once(s *subDirs, f Found, header bool) (*Message, error) {
+// readOnce returns ENOENT where a piece that f has is gone.
+func (r *reader) readOnce(s *subDirs, f Found, header bool) (*Message, error) {
 	m := &Message{Found: f, queue: r.q, Bouncing: f.Has(Bounce)}
 	state := f.State()
 	r.name.set(f.Number)
@@ -122,7 +122,7 @@ func (r *reader) once(s *subDirs, f Found, header bool) (*Message, error) {
 func (r *reader) envelope(s *subDirs, m *Message, state State) error {
 	switch {
 	case m.Has(Todo):
-		text, err := r.slurp(s, m, Todo, state)
+		text, err := r.readPiece(s, m, Todo, state)
 		if err != nil {
 			return err
 		}
@@ -131,17 +131,17 @@ func (r *reader) envelope(s *subDirs, m *Message, state State) error {
 				m.problem(Todo, err)
 			}
 		}
-		m.todo = r.born(m)
+		m.todo = r.setBirth(m)
 		return nil
 	case state == S2 || state == S3:
 		return nil
 	}
 	if m.Has(Info) {
-		text, err := r.slurp(s, m, Info, state)
+		text, err := r.readPiece(s, m, Info, state)
 		if err != nil {
 			return err
 		}
-		m.info = r.born(m)
+		m.info = r.setBirth(m)
 		m.infoText = string(text)
 		if text != nil {
 			if m.Sender, err = parseInfo(m.infoText); err != nil {
@@ -159,9 +159,9 @@ func (r *reader) envelope(s *subDirs, m *Message, state State) error {
 	return nil
 }
 
-// born takes the birth from the piece that was read last, which tells it, and
+// setBirth takes the birth from the piece that was read last, which tells it, and
 // returns its identity. Of one that nothing could be told of, both are zero.
-func (r *reader) born(m *Message) identity {
+func (r *reader) setBirth(m *Message) identity {
 	if r.st.Ino == 0 {
 		return identity{}
 	}
@@ -172,7 +172,7 @@ func (r *reader) born(m *Message) identity {
 // channel reads the recipients of a channel. Where it is gone all of them are
 // done, and the message is read anew.
 func (r *reader) channel(s *subDirs, m *Message, p Place, state State) error {
-	text, err := r.slurp(s, m, p, state)
+	text, err := r.readPiece(s, m, p, state)
 	if err != nil || text == nil {
 		return err
 	}
@@ -188,9 +188,9 @@ func (r *reader) channel(s *subDirs, m *Message, p Place, state State) error {
 	return nil
 }
 
-// slurp reads a piece into the buffer and leaves its state in r.st. ENOENT is
+// readPiece reads a piece into the buffer and leaves its state in r.st. ENOENT is
 // the only error; any other is noted as a problem of m, and nil returned.
-func (r *reader) slurp(s *subDirs, m *Message, p Place, state State) ([]byte, error) {
+func (r *reader) readPiece(s *subDirs, m *Message, p Place, state State) ([]byte, error) {
 	r.st = unix.Stat_t{}
 	fd, err := r.open(s, p, state)
 	if err == unix.ENOENT {
@@ -221,7 +221,7 @@ func (r *reader) contents(fd int) ([]byte, error) {
 	}
 	n := 0
 	for {
-		r.room(n, int(r.st.Size)+1)
+		r.grow(n, int(r.st.Size)+1)
 		got, err := read(fd, r.buf[n:])
 		if err != nil {
 			return nil, err
@@ -239,9 +239,10 @@ func (r *reader) contents(fd int) ([]byte, error) {
 // open opens a piece for reading, which must be a regular file, and leaves its
 // state in r.st.
 //
-// Reading changes the access time, by which qmail-send reports whether a half
+// Reading changes the access time, by which qmail-send finds out whether a half
 // received message is dead, and Remove whether an orphan is. So it is not
-// changed; who may not ask for that reads only what neither looks at.
+// changed. A process that may not ask for that, as it does not own the file (EPERM
+// of O_NOATIME), reads only pieces whose access time neither of them looks at.
 func (r *reader) open(s *subDirs, p Place, state State) (int, error) {
 	dir := s.fd[r.q.index(p)]
 	fd, err := openName(dir, &r.name, unix.O_RDONLY|openFile|noAtime)
@@ -311,7 +312,7 @@ func (r *reader) mess(s *subDirs, m *Message, state State, header bool) error {
 func (r *reader) header(fd int) (Header, error) {
 	n, seen := 0, 0
 	for {
-		r.room(n, firstBuf)
+		r.grow(n, firstBuf)
 		got, err := read(fd, r.buf[n:min(len(r.buf), maxHeader)])
 		if err != nil {
 			return Header{}, err
@@ -327,8 +328,8 @@ func (r *reader) header(fd int) (Header, error) {
 	}
 }
 
-// room makes the buffer larger than n, and as large as size is likely to be.
-func (r *reader) room(n, size int) {
+// grow makes the buffer larger than n, and as large as size is likely to be.
+func (r *reader) grow(n, size int) {
 	if n < len(r.buf) && size <= len(r.buf) {
 		return
 	}
@@ -337,8 +338,8 @@ func (r *reader) room(n, size int) {
 	r.buf = bigger
 }
 
-// shrink forgets what one huge message needed.
-func (r *reader) shrink() {
+// release forgets what one huge message needed.
+func (r *reader) release() {
 	if len(r.buf) > keepBuf {
 		r.buf = nil
 	}

@@ -143,14 +143,14 @@ type Queue struct {
 	places []place // by Place; there may be gaps between the suppl ones
 	split  uint64  // of the places that are split; 1 where none is
 
-	reading, removal []int // orders of the places, by their index: see setOrders
+	lookOrder, removeOrder []int // orders of the places, by their index: see setOrders
 
 	mu      sync.Mutex // guards what follows
 	open    map[uint64]*subDirs
-	maxOpen int                    // of open
-	clock   uint64                 // counts uses, for subDirs.used
-	known   map[uint64][]directory // the sub-directories that were open once
-	lockDir int                    // -1 until it is needed
+	maxOpen int                 // of open
+	clock   uint64              // counts uses, for subDirs.used
+	known   map[uint64][]fileID // the sub-directories that were open once
+	lockDir int                 // -1 until it is needed
 
 	// before is called before each unlink, locking before each flock; tests let
 	// things happen there.
@@ -172,7 +172,7 @@ func Open(dir string) (*Queue, error) {
 	if err != nil {
 		return nil, pathError("open", dir, err)
 	}
-	q := &Queue{fd: fd, open: map[uint64]*subDirs{}, known: map[uint64][]directory{}, lockDir: -1}
+	q := &Queue{fd: fd, open: map[uint64]*subDirs{}, known: map[uint64][]fileID{}, lockDir: -1}
 	if q.places, q.split, err = readLayout(fd); err != nil {
 		closeAll(q.places)
 		closeFD(fd)
@@ -200,11 +200,11 @@ func (q *Queue) setOrders() {
 			channels = append(channels, i)
 		}
 	}
-	q.reading = slices.Concat([]int{int(Todo), int(Intd), int(Bounce)}, channels, []int{int(Info), int(Mess)})
-	q.removal = slices.Concat([]int{int(Bounce)}, channels, []int{int(Info), int(Intd), int(Todo), int(Mess)})
+	q.lookOrder = slices.Concat([]int{int(Todo), int(Intd), int(Bounce)}, channels, []int{int(Info), int(Mess)})
+	q.removeOrder = slices.Concat([]int{int(Bounce)}, channels, []int{int(Info), int(Intd), int(Todo), int(Mess)})
 }
 
-// Close closes all that is open.
+// Close gives back every descriptor; a Lock stays.
 func (q *Queue) Close() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -243,7 +243,7 @@ func (q *Queue) index(p Place) int {
 // directory, in the order in which Remove takes them.
 func (q *Queue) Pieces(f Found) []string {
 	var paths []string
-	for _, i := range q.removal {
+	for _, i := range q.removeOrder {
 		if p := q.places[i].Place; f.Has(p) {
 			paths = append(paths, q.path(p, f.Number))
 		}

@@ -166,7 +166,7 @@ func (q *Queue) sameMessage(s *subDirs, m *Message, pieces []unix.Stat_t) error 
 func (q *Queue) unlink(s *subDirs, m *Message) error {
 	digits := string(new(name).set(m.Number).digits())
 	orphan := !m.Has(Mess)
-	for _, i := range q.removal {
+	for _, i := range q.removeOrder {
 		p := q.places[i].Place
 		if !m.Has(p) {
 			continue

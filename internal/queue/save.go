@@ -28,7 +28,8 @@ func NewSaver(dir string) (*Saver, error) {
 	return &Saver{fd: fd, dir: dir, buf: make([]byte, 128<<10)}, nil
 }
 
-// Close closes the directory.
+// Close gives the descriptor of the directory back. Its error is always nil: what
+// was saved has been synced before.
 func (s *Saver) Close() error {
 	closeFD(s.fd)
 	s.fd = -1
@@ -161,7 +162,7 @@ func (s *Saver) failed(op string, f *saved, err error) error {
 
 // place gives the file its name.
 func (f *saved) place(s *Saver) error {
-	if err := renameNew(s.fd, f.temporary, f.name); err != nil {
+	if err := renameNoReplace(s.fd, f.temporary, f.name); err != nil {
 		return s.failed("create", f, err)
 	}
 	f.placed = true

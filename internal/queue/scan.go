@@ -24,7 +24,7 @@ func (q *Queue) Scan(each func(Found) bool, failed func(error)) error {
 	}
 	lists := make([][]uint64, len(q.places)) // of one sub-directory
 	flat := make([][]uint64, len(q.places))  // of the places that are flat, what is to come
-	for _, i := range q.reading {
+	for _, i := range q.lookOrder {
 		if p := q.places[i]; !p.split {
 			var err error
 			if flat[i], err = numbers(nil, p.fd); err != nil {
@@ -64,7 +64,7 @@ func (q *Queue) Scan(each func(Found) bool, failed func(error)) error {
 // readSubDirs reads the sub-directories of the places that are split. It
 // returns false where one cannot be read: without it no state could be told.
 func (q *Queue) readSubDirs(s *subDirs, lists, buffers [][]uint64, failed func(error)) bool {
-	for _, i := range q.reading {
+	for _, i := range q.lookOrder {
 		if !q.places[i].split {
 			continue
 		}
@@ -187,7 +187,7 @@ func (q *Queue) find(s *subDirs, n uint64) (Found, error) {
 func (q *Queue) look(s *subDirs, n uint64, pieces []unix.Stat_t) (Found, error) {
 	f := Found{Number: n}
 	digits := strconv.FormatUint(n, 10)
-	for _, i := range q.reading {
+	for _, i := range q.lookOrder {
 		switch err := sys.Lstatat(s.fd[i], digits, &pieces[i]); err {
 		case nil:
 			f.places |= 1 << q.places[i].Place

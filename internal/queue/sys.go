@@ -55,9 +55,9 @@ func read(fd int, buf []byte) (int, error) {
 	}
 }
 
-// linkNew gives a file a second name unless there is one of that name, and takes
+// linkNoReplace gives a file a second name unless there is one of that name, and takes
 // the first.
-func linkNew(dir int, from, to string) error {
+func linkNoReplace(dir int, from, to string) error {
 	for {
 		switch err := unix.Linkat(dir, from, dir, to, 0); err {
 		case nil:
@@ -202,15 +202,15 @@ func isDirAt(fd int, d sys.Dirent) (bool, error) {
 	return isDir(&st), err
 }
 
-// renameNew gives a file its name unless there is one of that name. Some file
+// renameNoReplace gives a file its name unless there is one of that name. Some file
 // systems do not know how to do it in one step (rename(2)), some have no second
 // names for a file: either will do.
-func renameNew(dir int, from, to string) error {
+func renameNoReplace(dir int, from, to string) error {
 	for {
 		switch err := unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE); err {
 		case unix.EINTR:
 		case unix.EINVAL, unix.ENOSYS:
-			return linkNew(dir, from, to)
+			return linkNoReplace(dir, from, to)
 		default:
 			return err
 		}

@@ -69,7 +69,7 @@ type key struct {
 
 var keys = []key{
 	{"VMDIR", "rmoldmail rmmail_virtual",
-		func(s *Settings, v string) error { return directory(&s.VMDir, v) },
+		func(s *Settings, v string) error { return absPath(&s.VMDir, v) },
 		func(s *Settings) string { return s.VMDir }},
 	{"VUSER", "rmmail_virtual",
 		func(s *Settings, v string) error { s.VUser = v; return nil },
@@ -78,10 +78,10 @@ var keys = []key{
 		func(s *Settings, v string) error { return number(&s.Days, v, 0, MaxDays) },
 		func(s *Settings) string { return strconv.Itoa(s.Days) }},
 	{"QMAIL", "rmoldmail rmmail_virtual qqclean jmailsend qmHandle",
-		func(s *Settings, v string) error { return directory(&s.QMail, v) },
+		func(s *Settings, v string) error { return absPath(&s.QMail, v) },
 		func(s *Settings) string { return s.QMail }},
 	{"SENDMAIL", "jmailsend",
-		func(s *Settings, v string) error { return directory(&s.Sendmail, v) },
+		func(s *Settings, v string) error { return absPath(&s.Sendmail, v) },
 		func(s *Settings) string { return s.Sendmail }},
 	{"JMAIL_TO", "jmailsend",
 		func(s *Settings, v string) error { s.JMailTo = v; return nil },
@@ -240,7 +240,7 @@ func number(field *int, v string, min, max int) error {
 	return err
 }
 
-func directory(field *string, v string) error {
+func absPath(field *string, v string) error {
 	if !path.IsAbs(v) {
 		return errors.New("not an absolute path")
 	}

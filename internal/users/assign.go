@@ -178,7 +178,7 @@ func openRegular(name string, flags int) (*os.File, error) {
 }
 
 // LookupAssign finds the = line for local in the users/assign file named file.
-// Of several the first counts, as for qmail. A malformed line elsewhere in the
+// Where there are several, the first is taken, as qmail-lspawn does. A malformed line elsewhere in the
 // file is none of this user's business. The error is ErrUnknown where there is
 // no such line.
 func LookupAssign(file, local string) (*Assignment, error) {

@@ -101,9 +101,9 @@ func (l VirtualList) Each(user func(Virtual) bool, fail func(error)) error {
 			l.flush()
 			return err
 		case a.Wildcard:
-			l.domain(a)
+			l.addDomain(a)
 		default:
-			l.line(a)
+			l.addLine(a)
 		}
 	}
 	return nil // user has had enough
@@ -118,8 +118,8 @@ func seenBefore(set map[[16]byte]bool, s string) bool {
 	return old
 }
 
-// mine reports whether VMDIR and VUSER take the line, whose home is cleaned.
-func (l *VirtualList) mine(a *Assignment, home string) bool {
+// selected reports whether VMDIR and VUSER take the line, whose home is cleaned.
+func (l *VirtualList) selected(a *Assignment, home string) bool {
 	return (l.VUser == "" || a.User == l.VUser) && (l.VMDir == "" || below(home, l.VMDir))
 }
 
@@ -128,8 +128,8 @@ func below(p, dir string) bool {
 	return dir == "/" && p != "/" || strings.HasPrefix(p, dir+"/")
 }
 
-// line takes an = line.
-func (l *VirtualList) line(a *Assignment) {
+// addLine takes an = line.
+func (l *VirtualList) addLine(a *Assignment) {
 	// The first line for a local part is the one that qmail uses.
 	if seenBefore(l.locals, a.Local) {
 		return
@@ -141,16 +141,16 @@ func (l *VirtualList) line(a *Assignment) {
 		}
 		return
 	}
-	if l.mine(a, home) {
+	if l.selected(a, home) {
 		l.add(candidate{Virtual{Name: a.Local, Home: home}, a.User, l.Assign, a.Line})
 	}
 }
 
-// domain takes a + line: a domain of vpopmail's where its directory has a
+// addDomain takes a + line: a domain of vpopmail's where its directory has a
 // vpasswd, else an extension address, which is no user.
-func (l *VirtualList) domain(a *Assignment) {
+func (l *VirtualList) addDomain(a *Assignment) {
 	home := path.Clean(a.Home)
-	if !path.IsAbs(a.Home) || !l.mine(a, home) || seenBefore(l.homes, "+"+home) {
+	if !path.IsAbs(a.Home) || !l.selected(a, home) || seenBefore(l.homes, "+"+home) {
 		return
 	}
 	name := home + "/vpasswd"
