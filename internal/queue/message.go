@@ -67,7 +67,7 @@ type reader struct {
 }
 
 const (
-	firstBuf = 16 << 10 // holds nearly every envelope and header at once
+	firstBuf = 16 << 10  // holds nearly every envelope and header at once
 	keepBuf  = 256 << 10 // what a reader may keep of a larger buffer, in bytes
 )
 
