@@ -16,29 +16,36 @@ import (
 type tree struct {
 	t        *Target
 	uid, gid uint32
+	inbox    []string // see Options.Inbox
 	root     *node
 	over     atomic.Bool // no more is done in it: a bound was reached, or nobody answers
+
+	trashCounts bool // see TrashQuota
 
 	dots   sync.Once
 	dotted bool // some folder has a dot in its name, or that is not known
 
 	// Guarded by Pool.mu.
 	stats   Stats
-	folders map[string]Stats // where Options.Folder is told
-	quota   Stats            // the part of stats that a quota had counted
-	names   int64            // read in directories
-	dirs    int64            // opened
-	waiting int64            // bytes of names that wait to be opened
-	ended   bool             // Done has been told, or is about to be
+	folders map[string]*FolderStats // where Options.Folder is told
+	quota   Stats                   // the part of stats that a quota had counted
+	cap     sizeCap
+	names   int64 // read in directories
+	dirs    int64 // opened
+	waiting int64 // bytes of names that wait to be opened
+	ended   bool  // Done has been told, or is about to be
 }
 
-func (tr *tree) addFolder(name string, s Stats) {
+func (tr *tree) addFolder(name string, term *Term, s Stats) {
 	if tr.folders == nil {
-		tr.folders = make(map[string]Stats)
+		tr.folders = make(map[string]*FolderStats)
 	}
-	sum := tr.folders[name]
-	sum.Add(s)
-	tr.folders[name] = sum
+	f := tr.folders[name]
+	if f == nil {
+		f = &FolderStats{Name: name, Term: term}
+		tr.folders[name] = f
+	}
+	f.Add(s)
 }
 
 // A node is a directory being worked on. It is held in memory as long as a
@@ -56,7 +63,9 @@ type node struct {
 
 	folder     sync.Once
 	isFolder   bool  // has cur or new
-	chosen     bool  // and is one of Options.Folders
+	chosen     bool  // and is to be cleaned
+	rule       *Rule // for its messages
+	term       *Term // that made it so; nil: Options.Rule
 	folderFail error // why that is not known
 
 	// Guarded by Pool.mu.
@@ -82,8 +91,11 @@ func (n *node) folderName() string {
 	if n.holds != neither {
 		n = n.parent
 	}
-	return folderNames(n.below()).shown
+	return n.names().shown
 }
+
+// names returns what a folder may be called.
+func (n *node) names() folderName { return folderNamesIn(n.below(), n.tree.inbox) }
 
 // path returns the name of the directory for messages.
 func (n *node) path() string {
@@ -135,6 +147,15 @@ func (p *Pool) wake(n *node) {
 func (p *Pool) closeIdle() {
 	for p.open > p.maxOpen && p.idle.Len() > 0 {
 		p.close(p.idle.Front().Value.(*node))
+	}
+}
+
+// shut closes n, whose work had been done, and what was opened again to reach it.
+func (p *Pool) shut(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ; n.parent != nil; n = n.parent {
+		p.close(n)
 	}
 }
 

@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -174,6 +175,22 @@ func folderNames(dirs []string) folderName {
 		}
 	}
 	return f
+}
+
+// folderNamesIn is folderNames for a Maildir whose INBOX lies in a directory of it.
+func folderNamesIn(dirs, inbox []string) folderName {
+	switch {
+	case len(inbox) == 0:
+	case slices.Equal(dirs, inbox):
+		f := folderNames(dirs)
+		names := folderNames(nil)
+		names.names = append(names.names, f.names...)
+		names.onDisk, names.dotted = f.onDisk, f.dotted
+		return names
+	case len(dirs) == 0:
+		return folderName{shown: ".", names: [][]rune{{'.'}}} // no server shows it
+	}
+	return folderNames(dirs)
 }
 
 // flatParts splits a name at its dots. A dot that ends it or follows another, or

@@ -174,9 +174,9 @@ func TestDots(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, p := runPool(t, Options{Folders: []Folder{folder}}, Home(home))
-		if s := r.stats[Home(home)]; s.Removed != test.removed || p.Found(0) != (test.removed > 0) || len(r.errs) > 0 {
-			t.Errorf("%q, %s: %+v, found: %v, %v", test.folders, test.pattern, s, p.Found(0), r.errs)
+		r, p := runPool(t, Options{Folders: []Folder{folder}}, Home(home, "Maildir"))
+		if s := r.stats[Home(home, "Maildir")]; s.Removed != test.removed || (len(p.Missing()) == 0) != (test.removed > 0) || len(r.errs) > 0 {
+			t.Errorf("%q, %s: %+v, missing: %v, %v", test.folders, test.pattern, s, p.Missing(), r.errs)
 		}
 	}
 }

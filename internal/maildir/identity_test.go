@@ -37,11 +37,11 @@ func TestCallersIdentity(t *testing.T) {
 		return fmt.Sprintf("%q", regexp.MustCompile(`(?m)^(Uid|Gid|Groups|CapEff):.*`).FindAll(status, -1))
 	}
 	before := identity()
-	r, _ := runPool(t, Options{Jobs: 1}, Home(home))
+	r, _ := runPool(t, Options{Jobs: 1}, Home(home, "Maildir"))
 	if after := identity(); after != before {
 		t.Errorf("%s; want %s", after, before)
 	}
-	if len(r.errs) > 0 || r.stats[Home(home)].Removed != 5 {
+	if len(r.errs) > 0 || r.stats[Home(home, "Maildir")].Removed != 5 {
 		t.Errorf("%v, %v", r.stats, r.errs)
 	}
 }

@@ -40,7 +40,7 @@ func TestWayRemembers(t *testing.T) {
 	}
 	homes = append(homes, "l/u0", "l/b/u1", "open/l/u0", "open/u0", "a/loop/u0", "c/up/u2", "abs/u1", "a//u1", "a/./u2", "a/b/../u0", "none/u0", ".")
 	find := func(y *pathCache, home string) string {
-		loc, err := y.locate(Home(root + "/" + home))
+		loc, err := y.locate(Home(root+"/"+home, "Maildir"))
 		if err != nil {
 			return err.Error()
 		}
@@ -62,7 +62,7 @@ func TestWayRemembers(t *testing.T) {
 			t.Fatalf("%s: %s; a new way says %s", home, got, want)
 		}
 	}
-	if _, err := old.locate(Home(root + "/open/l/u0")); !errors.Is(err, ErrLinkDir) {
+	if _, err := old.locate(Home(root+"/open/l/u0", "Maildir")); !errors.Is(err, ErrLinkDir) {
 		t.Errorf("open/l/u0: %v", err)
 	}
 	if s := find(&old, "a/u0"); s != find(&old, "l/u0") || s == find(&old, "a/u1") {
@@ -107,7 +107,7 @@ func TestOwners(t *testing.T) {
 		home := filepath.Join(root, fmt.Sprint(i))
 		makeMaildir(t, home, 2)
 		if i == 3 { // root could remove what lies there, the owner cannot
-			if err := os.Chmod(Home(home)+"/new", 0o555); err != nil {
+			if err := os.Chmod(Home(home, "Maildir")+"/new", 0o555); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -119,7 +119,7 @@ func TestOwners(t *testing.T) {
 		if err := os.Chmod(home, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		paths = append(paths, Home(home))
+		paths = append(paths, Home(home, "Maildir"))
 	}
 	r, _ := runPool(t, Options{Jobs: 1}, paths...)
 	for i, path := range paths {

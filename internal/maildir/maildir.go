@@ -129,7 +129,7 @@ type Stats struct {
 	Size     int64 // theirs in bytes, where Options.Sizes asks for it
 	Removed  int64 // removed; in a dry run, that would be
 	Bytes    int64 // their size, from the name or else the inode
-	Oldest   Stamp // the age's time, see Rule.Saved, of the oldest of them; zero where there is none
+	Oldest   Stamp // the age's time, see Rule.Clock, of the oldest of them; zero where there is none
 }
 
 // Add adds t to s.
@@ -151,6 +151,15 @@ func addSizes(a, b int64) int64 {
 	return a
 }
 
-// Home returns the path of the Maildir in a home directory. It is not cleaned:
-// where a link stands before a "..", that would be another directory.
-func Home(dir string) string { return strings.TrimRight(dir, "/") + "/Maildir" }
+// Home returns the path of the Maildir in a home directory, by its name there, which
+// is relative; "." is the directory itself. It is not cleaned: where a link stands
+// before a "..", that would be another directory.
+func Home(dir, name string) string {
+	switch dir = strings.TrimRight(dir, "/"); {
+	case name != ".":
+		return dir + "/" + name
+	case dir == "":
+		return "/"
+	}
+	return dir
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,26 +17,60 @@ import (
 // Options say what is done. The funcs are told what happens; they are never
 // called two at a time.
 type Options struct {
-	Rule    Rule     // what goes
+	Rule    Rule     // what goes where no term says otherwise
 	Folders []Folder // only what lies in one of these; none: in all
+	Except  []Folder // nothing that lies in one of these, whatever else says so
+	Terms   []Term   // of these the first that matches a folder, after Target.Terms
 	DryRun  bool     // remove nothing
-	Sizes   bool     // sum Stats.Size: one more look at messages whose names tell none
-	Jobs    int      // workers; 0 is DefaultJobs
+
+	// Inbox is the name of the directory in the Maildir that is the INBOX; empty
+	// where it is the Maildir itself.
+	Inbox string
+	// MaxSize is how many bytes a Maildir may have when all is done; 0: any number.
+	// What goes beyond the rule is the oldest by its clock.
+	MaxSize int64
+	// OneFileSystem leaves what is mounted below a Maildir untouched.
+	OneFileSystem bool
+	Trash         TrashQuota
+
+	Sizes bool // sum Stats.Size: one more look at messages whose names tell none
+	Jobs  int  // workers; 0 is DefaultJobs
 
 	// Old is told each message that goes or, in a dry run, would go. May be nil.
 	Old func(path string)
 	// Failed is told each thing that could not be done; t went on where it could.
 	Failed func(t *Target, path string, err error)
 	// Folder is told, before Done, what was done in each folder that has messages,
-	// in the order of their names; "INBOX" is the Maildir itself. May be nil: then
-	// nothing is counted by folder.
-	Folder func(t *Target, name string, s Stats)
+	// in the order of their names. May be nil: then nothing is counted by folder.
+	Folder func(t *Target, f FolderStats)
 	// Done is told the end of each Target and what was done there.
 	Done func(t *Target, s Stats)
 }
 
+// A FolderStats is what was done in one folder.
+type FolderStats struct {
+	Name string // as a client shows it; INBOX is the Maildir itself
+	Term *Term  // what decided; nil: Options.Rule
+	Stats
+}
+
+// TrashQuota says whether a quota counts what is in .Trash, and messages with the
+// flag T: Dovecot's does, Courier's and vpopmail's do not.
+type TrashQuota int
+
+const (
+	TrashAuto TrashQuota = iota // it does where a Maildir has a dovecot-uidlist
+	TrashCounts
+	TrashFree
+)
+
+// TrashQuotas are their names, in their order.
+var TrashQuotas = []string{"auto", "yes", "no"}
+
 // A Target is a Maildir to be cleaned.
 type Target struct {
+	User    string // whose it is, for who is told of it
+	Terms   []Term // how long this user's folders are kept, before Options.Terms
 	Path    string // absolute
 	UID     uint32 // must own the Maildir where Checked is set
 	Checked bool
@@ -66,7 +101,8 @@ type Pool struct {
 	maxOpen    int // directories held open, workers' own not counted
 	stop       atomic.Bool
 	seen, gone atomic.Int64
-	found      []atomic.Bool // whether a folder was there, as in opt.Folders
+	asked      []Folder      // see Asked
+	found      []atomic.Bool // whether a folder was there, as in asked
 	stopped    chan struct{} // closed by Stop
 	halt       sync.Once
 
@@ -108,7 +144,7 @@ func NewPool(opt Options) *Pool {
 	}
 	p := &Pool{
 		opt:   opt,
-		found: make([]atomic.Bool, len(opt.Folders)),
+		asked: opt.asked(),
 
 		idle:    list.New(),
 		all:     make(map[*worker]struct{}),
@@ -116,6 +152,7 @@ func NewPool(opt Options) *Pool {
 		over:    make(chan struct{}),
 		tick:    watchTick,
 	}
+	p.found = make([]atomic.Bool, len(p.asked))
 	p.more.L = &p.mu
 	p.limitDescriptors()
 	return p
@@ -151,8 +188,25 @@ func (p *Pool) Stop() {
 	p.halt.Do(func() { close(p.stopped) })
 }
 
-// Found reports whether any Maildir had a folder that Options.Folders[i] takes.
-func (p *Pool) Found(i int) bool { return p.found[i].Load() }
+// asked returns the folders that somebody named: Folders, Except, those of Terms.
+func (opt *Options) asked() []Folder {
+	all := slices.Concat(opt.Folders, opt.Except)
+	for _, term := range opt.Terms {
+		all = append(all, term.Folder)
+	}
+	return all
+}
+
+// Missing returns those folders of Options that no Maildir has had so far.
+func (p *Pool) Missing() []Folder {
+	var missing []Folder
+	for i, f := range p.asked {
+		if !p.found[i].Load() {
+			missing = append(missing, f)
+		}
+	}
+	return missing
+}
 
 // Progress tells how many messages have been looked at and removed so far.
 func (p *Pool) Progress() (messages, removed int64) { return p.seen.Load(), p.gone.Load() }

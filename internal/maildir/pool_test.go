@@ -55,6 +55,13 @@ type result struct {
 
 func runPool(t *testing.T, opt Options, paths ...string) (*result, *Pool) {
 	t.Helper()
+	opt.Rule.SetDays(testNow, 10)
+	return runPoolAs(t, opt, paths...)
+}
+
+// runPoolAs is runPool with a rule that has its days.
+func runPoolAs(t *testing.T, opt Options, paths ...string) (*result, *Pool) {
+	t.Helper()
 	r := &result{stats: make(map[string]Stats), errs: make(map[string]error)}
 	alone := func() func() {
 		if r.inside.Add(1) != 1 {
@@ -62,7 +69,6 @@ func runPool(t *testing.T, opt Options, paths ...string) (*result, *Pool) {
 		}
 		return func() { r.inside.Add(-1) }
 	}
-	opt.Rule.SetDays(testNow, 10)
 	opt.Failed = func(_ *Target, path string, err error) {
 		defer alone()()
 		r.errs[path] = err
@@ -96,7 +102,7 @@ func TestManyMaildirs(t *testing.T) {
 		var paths []string
 		for i := range 60 {
 			home := filepath.Join(root, fmt.Sprint(i))
-			paths = append(paths, Home(home))
+			paths = append(paths, Home(home, "Maildir"))
 			switch i % 6 {
 			case 0: // none
 			case 1: // no Maildir
@@ -251,21 +257,21 @@ func TestCount(t *testing.T) {
 	home := t.TempDir()
 	makeMaildir(t, home, 5, ".Sent", "Archive/2019", ".Trash")
 	for i, name := range []string{"1.x,S=100:2,S", "2.x,S=9999999999999999:2,", "3.x,W=7"} {
-		deliver(t, Home(home)+"/cur", name, i == 0)
+		deliver(t, Home(home, "Maildir")+"/cur", name, i == 0)
 	}
 	for _, jobs := range []int{1, 4} {
-		r, _ := runPool(t, Options{Rule: Rule{Never: true}, Sizes: true, Jobs: jobs}, Home(home))
+		r, _ := runPool(t, Options{Rule: Rule{Never: true}, Sizes: true, Jobs: jobs}, Home(home, "Maildir"))
 		want := Stats{Messages: 4*10 + 3, Size: 4*10*8 + 100 + 8 + 8}
-		if got := r.stats[Home(home)]; got != want || len(r.errs) > 0 {
+		if got := r.stats[Home(home, "Maildir")]; got != want || len(r.errs) > 0 {
 			t.Errorf("%+v, %v; want %+v", got, r.errs, want)
 		}
 	}
 	// Counting along with the removal gives the same sum.
-	r, _ := runPool(t, Options{Sizes: true}, Home(home))
-	if got := r.stats[Home(home)]; got.Messages != 43 || got.Size != 436 || got.Removed != 4*5+1 || got.Bytes != 4*5*8+100 {
+	r, _ := runPool(t, Options{Sizes: true}, Home(home, "Maildir"))
+	if got := r.stats[Home(home, "Maildir")]; got.Messages != 43 || got.Size != 436 || got.Removed != 4*5+1 || got.Bytes != 4*5*8+100 {
 		t.Errorf("with the removal: %+v", got)
 	}
-	if r, _ := runPool(t, Options{}, Home(home)); r.stats[Home(home)].Messages != 22 {
-		t.Errorf("%d messages are left", r.stats[Home(home)].Messages)
+	if r, _ := runPool(t, Options{}, Home(home, "Maildir")); r.stats[Home(home, "Maildir")].Messages != 22 {
+		t.Errorf("%d messages are left", r.stats[Home(home, "Maildir")].Messages)
 	}
 }

@@ -42,8 +42,31 @@ type Rule struct {
 	All         bool // every file that is old goes, as with find -type f
 	KeepFlagged bool // messages with the flag F stay
 	SeenOnly    bool // messages without the flag S stay, so all in new do
-	Saved       bool // the age is that of the inode: since when it lies here
+	Clock       Clock
+
+	latest int64 // the largest time that a name is believed to tell, in seconds since 1970
 }
+
+// A Clock is what the age of a message is counted from.
+type Clock int
+
+const (
+	// ByMtime is the time of the last change of the text, as find -mtime has it.
+	ByMtime Clock = iota
+	// BySaved is that of the last change of the inode: since when the message has
+	// lain where it lies.
+	BySaved
+	// ByName is the time that the name begins with, in seconds since 1970, if it lies
+	// between 1990 and a day from now; else that of ByMtime.
+	ByName
+)
+
+// Clocks are the names of the clocks, in their order.
+var Clocks = []string{"mtime", "saved", "name"}
+
+// earliest is the smallest time that a name is believed to tell: 1990 in UTC. A
+// smaller number is a counter.
+const earliest = 631152000
 
 // tmpAge is how long a file in tmp may be under way: maildir(5) has 36 hours.
 const tmpAge = 36 * time.Hour
@@ -51,6 +74,7 @@ const tmpAge = 36 * time.Hour
 // SetDays makes what is more than days old at now go, see Cutoff.
 func (r *Rule) SetDays(now time.Time, days int) {
 	r.Before, r.TmpBefore = Cutoff(now, days), StampOf(now.Add(-tmpAge))
+	r.latest = now.Add(day).Unix()
 }
 
 // takes reports whether a regular file of that name is what the rule is about: a
@@ -73,24 +97,82 @@ func (r *Rule) stays(in content, name []byte) bool {
 		r.SeenOnly && (holdings[in].unseen || !m.has('S'))
 }
 
-// old reports whether what st describes is old enough to go.
-func (r *Rule) old(in content, st *unix.Stat_t) bool {
-	if !r.age(st).Before(r.Before) {
+// young reports whether the name alone tells that a message is not old enough to go,
+// so that its inode need not be asked.
+func (r *Rule) young(name []byte) bool {
+	if r.Clock != ByName {
+		return false
+	}
+	told, ok := r.nameTime(name)
+	return ok && !told.Before(r.Before)
+}
+
+// old reports whether what has that name and state is old enough to go.
+func (r *Rule) old(in content, name []byte, st *unix.Stat_t) bool {
+	if !r.age(name, st).Before(r.Before) {
 		return false
 	}
 	return r.All || !holdings[in].underWay || ctime(st).Before(r.TmpBefore)
 }
 
 // age returns the time that counts.
-func (r *Rule) age(st *unix.Stat_t) Stamp {
-	if r.Saved {
+func (r *Rule) age(name []byte, st *unix.Stat_t) Stamp {
+	switch r.Clock {
+	case BySaved:
 		return ctime(st)
+	case ByName:
+		if told, ok := r.nameTime(name); ok {
+			return told
+		}
 	}
 	return mtime(st)
 }
 
-// counts reports whether a quota had counted a file that went. What lies in .Trash
-// it had not, nor what is no message.
-func counts(in content, trash bool, name []byte) bool {
-	return holdings[in].counted && !trash && name[0] != '.'
+// nameTime returns the time that a message's name begins with (maildir(5): the
+// seconds since 1970 at delivery), if it can be one.
+func (r *Rule) nameTime(name []byte) (Stamp, bool) {
+	var sec int64
+	for _, c := range name {
+		if c < '0' || c > '9' {
+			break
+		}
+		if sec = sec*10 + int64(c-'0'); sec > r.latest {
+			return Stamp{}, false
+		}
+	}
+	return Stamp{Sec: sec}, sec >= earliest
+}
+
+// counts reports whether a quota had counted a file that went. Courier counts neither
+// what lies in .Trash nor messages with the flag T; where trashCounts is set, both
+// are counted, as Dovecot does. Nobody counts what is no message.
+func counts(in content, trash, trashCounts bool, name []byte) bool {
+	if !holdings[in].counted || name[0] == '.' {
+		return false
+	}
+	if trashCounts {
+		return true
+	}
+	return !trash && !thrownAway(name)
+}
+
+// thrownAway reports whether a message has the flag T.
+func thrownAway(name []byte) bool {
+	m := parseName(name)
+	return m.known && m.has('T')
+}
+
+// A Term says how long the messages of some folders are kept.
+type Term struct {
+	Folder Folder
+	Days   int   // more than that many days old goes; -1: nothing does
+	Before Stamp // the same, see Cutoff
+	Line   int   // where it stands in a file of rules; 0: on the command line
+}
+
+// apply returns the rule for a folder for which the term counts.
+func (t *Term) apply(r Rule) *Rule {
+	r.Never = r.Never || t.Days < 0
+	r.Before = t.Before
+	return &r
 }

@@ -16,8 +16,11 @@ func TestRule(t *testing.T) {
 		old   = 193 * hour
 		file  = "1700000000.M1P2.mail"
 	)
-	now := time.Date(2026, 11, 27, 12, 0, 0, 7, time.UTC)
-	all, flagged, seen, saved := Rule{All: true}, Rule{KeepFlagged: true}, Rule{SeenOnly: true}, Rule{Saved: true}
+	now := time.Date(2026, 5, 27, 12, 0, 0, 7, time.UTC) // 1779883200
+	if now.Unix() != 1779883200 {
+		t.Fatal(now.Unix())
+	}
+	all, flagged, seen, saved, named := Rule{All: true}, Rule{KeepFlagged: true}, Rule{SeenOnly: true}, Rule{Clock: BySaved}, Rule{Clock: ByName}
 	for _, row := range []struct {
 		sentence     string
 		rule         Rule
@@ -49,6 +52,17 @@ func TestRule(t *testing.T) {
 		{"and not from the mtime", saved, "cur", file, old, young, false},
 		{"tmp keeps its 36 hours", saved, "tmp", file, young, old, true},
 
+		{"--by name counts from the name: here 7 days before, which is young", named, "cur", "1779278400.M1P2.mail", old, old, false},
+		{"here 9 days before", named, "cur", "1779105600.M1P2.mail", young, young, true},
+		{"a day from now is believed", named, "cur", "1779969600.M1P2.mail", old, old, false},
+		{"a second more is not: mtime", named, "cur", "1779969601.M1P2.mail", old, old, true},
+		{"1990 is believed", named, "cur", "631152000.x", young, young, true},
+		{"what is before is not: mtime", named, "cur", "631151999.x", young, young, false},
+		{"nor milliseconds, nor what overflows", named, "cur", "1779105600000.x", young, young, false},
+		{"", named, "cur", "99999999999999999999999999.x", young, young, false},
+		{"nor a name without a number", named, "cur", "msg.x", old, old, true},
+		{"tmp keeps its 36 hours of ctime", named, "tmp", "1779105600.M1P2.mail", young, hour, false},
+
 		{"--keep-flagged: F stays", flagged, "cur", file + ":2,FS", old, old, false},
 		{"without F it goes", flagged, "cur", file + ":2,S", old, old, true},
 		{"behind ; and ! as behind :", flagged, "cur", file + ";2,F", old, old, false},
@@ -71,7 +85,7 @@ func TestRule(t *testing.T) {
 		st.Mtim = unix.NsecToTimespec(now.Add(-row.mtime).UnixNano())
 		st.Ctim = unix.NsecToTimespec(now.Add(-row.ctime).UnixNano())
 		in, name := contents[row.in], []byte(row.name)
-		if got := rule.takes(in, name) && !rule.stays(in, name) && rule.old(in, &st); got != row.goes {
+		if got := rule.takes(in, name) && !rule.stays(in, name) && !rule.young(name) && rule.old(in, name, &st); got != row.goes {
 			t.Errorf("%s: %s/%s, mtime %v, ctime %v ago: goes %v", row.sentence, row.in, row.name, row.mtime, row.ctime, got)
 		}
 	}
@@ -81,17 +95,20 @@ func TestRule(t *testing.T) {
 // delivered, and none of .Trash.
 func TestRuleQuota(t *testing.T) {
 	for _, row := range []struct {
-		in    string
-		trash bool
-		name  string
-		want  bool
+		in               string
+		trash            bool
+		name             string
+		courier, dovecot bool
 	}{
-		{"cur", false, "1.x", true}, {"new", false, "1.x", true},
-		{"tmp", false, "1.x", false}, {"", false, "1.x", false},
-		{"cur", true, "1.x", false}, {"cur", false, ".x", false},
+		{"cur", false, "1.x", true, true}, {"new", false, "1.x", true, true},
+		{"tmp", false, "1.x", false, false}, {"", false, "1.x", false, false},
+		{"cur", true, "1.x", false, true}, {"cur", false, ".x", false, false},
+		{"cur", false, "1.x:2,ST", false, true}, {"cur", false, "1.T:2,S", true, true},
 	} {
-		if got := counts(contents[row.in], row.trash, []byte(row.name)); got != row.want {
-			t.Errorf("%+v: %v", row, got)
+		in, name := contents[row.in], []byte(row.name)
+		courier, dovecot := counts(in, row.trash, false, name), counts(in, row.trash, true, name)
+		if courier != row.courier || dovecot != row.dovecot {
+			t.Errorf("%+v: Courier %v, Dovecot %v", row, courier, dovecot)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (p *Pool) watch() {
 func (p *Pool) giveUp(w *worker) {
 	p.mu.Lock()
 	t, stats := w.target, Stats{}
-	var folders map[string]Stats
+	var folders map[string]*FolderStats
 	told, booked := false, true
 	if tr := w.tree; tr != nil {
 		tr.over.Store(true)

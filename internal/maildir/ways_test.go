@@ -113,9 +113,9 @@ func TestNoAnswer(t *testing.T) {
 		for _, name := range []string{"a", "b", "c", "evil", "d", "e"} {
 			home := filepath.Join(root, name)
 			makeMaildir(t, home, 5, ".Trash")
-			paths = append(paths, Home(home))
+			paths = append(paths, Home(home, "Maildir"))
 		}
-		evil := Home(filepath.Join(root, "evil"))
+		evil := Home(filepath.Join(root, "evil"), "Maildir")
 		fuse, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Skipf("no /dev/fuse: %v", err)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -81,7 +82,7 @@ func (w *worker) drop(work piece) {
 // release gives back a reference and ends the tree if it was the last.
 func (w *worker) release(n *node) {
 	root := w.p.release(n)
-	if root == nil {
+	if root == nil || w.again(root) {
 		return
 	}
 	tr := root.tree
@@ -117,9 +118,9 @@ func (w *worker) tell(f func()) {
 }
 
 // done tells the end of t; p.tell must be held.
-func (p *Pool) done(t *Target, s Stats, folders map[string]Stats) {
+func (p *Pool) done(t *Target, s Stats, folders map[string]*FolderStats) {
 	for _, name := range slices.Sorted(maps.Keys(folders)) {
-		p.opt.Folder(t, name, folders[name])
+		p.opt.Folder(t, *folders[name])
 	}
 	p.opt.Done(t, s)
 }
@@ -186,12 +187,9 @@ func (w *worker) enter(t *Target) (*node, error) {
 		return nil, err
 	}
 	var st unix.Stat_t
-	err = isMaildir(fd)
+	err = w.p.isMaildir(fd, loc.uid)
 	if err == nil {
 		err = sys.Fstat(fd, &st)
-	}
-	if err == nil && !w.p.opt.DryRun {
-		err = mayRemove(fd, loc.uid)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -202,14 +200,53 @@ func (w *worker) enter(t *Target) (*node, error) {
 	w.p.mu.Unlock()
 	t.begun = true
 	n := &node{
-		tree: &tree{t: t, uid: loc.uid, gid: loc.gid},
+		tree: &tree{t: t, uid: loc.uid, gid: loc.gid, trashCounts: w.p.trashCounts(fd)},
 		dev:  uint64(st.Dev), ino: st.Ino,
 		fd: fd, refs: 1, pins: 1,
+		rule: &w.p.opt.Rule,
 	}
 	n.tree.root = n
 	w.watch(n.tree)
-	n.folder.Do(func() { w.markFolder(n) })
+	if w.p.opt.Inbox == "" {
+		n.folder.Do(func() { w.markFolder(n) })
+	} else {
+		n.tree.inbox = strings.Split(w.p.opt.Inbox, "/")
+	}
 	return n, nil
+}
+
+// isMaildir makes sure that fd is a Maildir, or where the INBOX lies in a directory
+// of it that this is one, and that the process can remove mail there.
+func (p *Pool) isMaildir(fd int, owner uint32) error {
+	for _, name := range strings.Split(p.opt.Inbox, "/") {
+		if name == "" {
+			break
+		}
+		inbox, err := sys.Openat(fd, name, sys.OpenDir)
+		if err == unix.ENOENT {
+			return &NotMaildirError{[]string{p.opt.Inbox}}
+		}
+		if err != nil {
+			return err
+		}
+		defer unix.Close(inbox)
+		fd = inbox
+	}
+	err := isMaildir(fd)
+	if err == nil && !p.opt.DryRun {
+		err = mayRemove(fd, owner)
+	}
+	return err
+}
+
+// trashCounts reports whether the quota of the Maildir that is open as fd counts
+// what is in .Trash.
+func (p *Pool) trashCounts(fd int) bool {
+	if p.opt.Trash != TrashAuto {
+		return p.opt.Trash == TrashCounts
+	}
+	var st unix.Stat_t
+	return sys.Lstatat(fd, "dovecot-uidlist", &st) == nil
 }
 
 // mayRemove makes sure that a process without special rights can remove what lies in
@@ -291,7 +328,7 @@ func (w *worker) read(n *node) {
 // then.
 func (p *Pool) add(n *node, s, quota Stats, names int, subdirs []byte) error {
 	folder := ""
-	if p.opt.Folder != nil && s.Messages > 0 {
+	if p.opt.Folder != nil && (s.Messages > 0 || s.Removed > 0) {
 		folder = n.folderName()
 	}
 	p.mu.Lock()
@@ -302,7 +339,7 @@ func (p *Pool) add(n *node, s, quota Stats, names int, subdirs []byte) error {
 	}
 	tr.stats.Add(s)
 	if folder != "" {
-		tr.addFolder(folder, s)
+		tr.addFolder(folder, n.term, s)
 	}
 	tr.quota.Add(quota)
 	switch tr.names += int64(names); {
@@ -328,7 +365,7 @@ func (p *Pool) add(n *node, s, quota Stats, names int, subdirs []byte) error {
 // returns what it met, the part of it that a quota had counted, and the number of
 // names.
 func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
-	rule := &w.p.opt.Rule
+	rule := n.rule
 	for len(names) > 0 && !w.p.stop.Load() && !w.lost.Load() {
 		var d sys.Dirent
 		d, names = sys.NextDirent(names)
@@ -339,7 +376,14 @@ func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
 		switch {
 		case d.Kind == unix.DT_DIR && !dots(d.Name):
 			w.subdirs = append(append(w.subdirs, d.Name...), 0)
-		case d.Kind == unix.DT_REG && rule.takes(n.holds, d.Name):
+		case d.Kind != unix.DT_REG || !rule.takes(n.holds, d.Name):
+		case n.tree.cap.phase > 0:
+			w.capped(n, d, &s, &quota)
+		default:
+			if n.holds != neither && !n.chosen { // only --max-size looks at it
+				w.weigh(n, d, false)
+				continue
+			}
 			s.Messages++
 			looked := false
 			if w.p.opt.Sizes {
@@ -347,23 +391,29 @@ func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
 				size, looked = w.size(n, d)
 				s.Add(Stats{Size: size})
 			}
-			if rule.stays(n.holds, d.Name) {
-				continue
+			stays := rule.stays(n.holds, d.Name)
+			if !stays && !rule.young(d.Name) {
+				size, ok := w.remove(n, d, looked)
+				if ok {
+					w.count(n, d.Name, size, &s, &quota)
+					continue
+				}
 			}
-			size, ok := w.remove(n, d, looked)
-			if !ok {
-				continue
-			}
-			one := Stats{Removed: 1, Bytes: size, Oldest: rule.age(&w.st)}
-			s.Add(one)
-			if counts(n.holds, n.trash, d.Name) {
-				quota.Add(one)
-			}
+			w.weigh(n, d, !stays)
 		}
 	}
 	w.p.seen.Add(s.Messages)
 	w.p.gone.Add(s.Removed)
 	return s, quota, count
+}
+
+// count counts a message that was removed.
+func (w *worker) count(n *node, name []byte, size int64, s, quota *Stats) {
+	one := Stats{Removed: 1, Bytes: size, Oldest: n.rule.age(name, &w.st)}
+	s.Add(one)
+	if counts(n.holds, n.trash, n.tree.trashCounts, name) {
+		quota.Add(one)
+	}
 }
 
 func dots(name []byte) bool {
@@ -395,24 +445,30 @@ func (w *worker) remove(n *node, d sys.Dirent, looked bool) (size int64, removed
 		err = d.Stat(n.fd, &w.st)
 	}
 	if err == nil {
-		if w.st.Mode&unix.S_IFMT != unix.S_IFREG || !w.p.opt.Rule.old(n.holds, &w.st) {
+		if w.st.Mode&unix.S_IFMT != unix.S_IFREG || !n.rule.old(n.holds, d.Name, &w.st) {
 			return 0, false
 		}
 		if !w.p.opt.DryRun {
 			err = d.Unlink(n.fd)
 		}
 	}
+	return w.removed(n, d.Name, err)
+}
+
+// removed tells of a message of n that was removed, or could not be, and returns its
+// size in bytes.
+func (w *worker) removed(n *node, name []byte, err error) (size int64, removed bool) {
 	if err != nil {
 		if !vanished(err) {
-			w.fail(n, string(d.Name), err)
+			w.fail(n, string(name), err)
 		}
 		return 0, false
 	}
 	if w.p.opt.Old != nil {
-		shown := n.path() + "/" + string(d.Name)
+		shown := n.path() + "/" + string(name)
 		w.tell(func() { w.p.opt.Old(shown) })
 	}
-	return sizeOf(d.Name, &w.st), true
+	return sizeOf(name, &w.st), true
 }
 
 // size returns the size of a message in bytes, 0 where it vanished, and whether it
@@ -476,26 +532,45 @@ func (w *worker) classify(n *node, dir int) {
 	})
 }
 
-// markFolder notes that n is a folder, and whether it was chosen.
+// markFolder notes that n is a folder, whether it was chosen, and which rule counts.
 func (w *worker) markFolder(n *node) {
+	opt := &w.p.opt
 	n.isFolder = true
-	if n.chosen = len(w.p.opt.Folders) == 0; n.chosen {
+	n.chosen = len(opt.Folders) == 0
+	if len(w.p.asked) == 0 && len(n.tree.t.Terms) == 0 {
 		return
 	}
-	names := folderNames(n.below())
-	for i, f := range w.p.opt.Folders {
+	names := n.names()
+	matches := func(f Folder) bool {
 		m := f.matches(names)
-		if m == yes || m == ifDotless && !w.hasDots(n.tree) {
-			n.chosen = true
+		return m == yes || m == ifDotless && !w.hasDots(n.tree)
+	}
+	has := make([]bool, len(w.p.asked)) // each was there, whether it decides or not
+	for i, f := range w.p.asked {
+		if has[i] = matches(f); has[i] {
 			w.p.found[i].Store(true)
 		}
+	}
+	chosen, except, terms := has[:len(opt.Folders)], has[len(opt.Folders):], has[len(opt.Folders)+len(opt.Except):]
+	n.chosen = (n.chosen || slices.Contains(chosen, true)) && !slices.Contains(except[:len(opt.Except)], true)
+	for i := range n.tree.t.Terms {
+		if term := &n.tree.t.Terms[i]; matches(term.Folder) {
+			n.term = term
+			break
+		}
+	}
+	if i := slices.Index(terms, true); i >= 0 && n.term == nil {
+		n.term = &opt.Terms[i]
+	}
+	if n.term != nil {
+		n.rule = n.term.apply(opt.Rule)
 	}
 }
 
 // skipped reports whether name in n holds the messages of a folder that was not
-// chosen: it need not even be opened.
+// chosen: it need not even be opened, unless all messages have to be weighed.
 func (w *worker) skipped(n *node, dir int, name string) bool {
-	if len(w.p.opt.Folders) == 0 || !isMessageDir(name) {
+	if len(w.p.opt.Folders)+len(w.p.opt.Except) == 0 || w.p.opt.MaxSize > 0 || !isMessageDir(name) {
 		return false
 	}
 	w.classify(n, dir)
@@ -508,12 +583,16 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 	if length > maxPath {
 		return nil, errPath
 	}
-	fd, err := sys.Openat(dir, name, sys.OpenDir)
+	fd, err := w.p.openBelow(dir, name)
 	if err != nil {
 		return nil, err
 	}
 	var st unix.Stat_t
-	if err := sys.Fstat(fd, &st); err != nil {
+	err = sys.Fstat(fd, &st)
+	if err == nil && w.p.opt.OneFileSystem && uint64(st.Dev) != n.tree.root.dev {
+		err = unix.ENOTDIR // as good as none
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -522,6 +601,7 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 		dev: uint64(st.Dev), ino: st.Ino,
 		trash: n.trash || n.parent == nil && inTrash(name),
 		fd:    fd, refs: 1, pins: 1,
+		rule: &w.p.opt.Rule,
 	}
 	if isMessageDir(name) {
 		w.classify(n, dir)
@@ -530,8 +610,31 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 			unix.Close(fd)
 			return nil, n.folderFail
 		case n.isFolder:
-			child.holds = contents[name]
+			child.holds, child.chosen, child.rule, child.term = contents[name], n.chosen, n.rule, n.term
 		}
 	}
 	return child, nil
+}
+
+// openBelow opens the directory name in dir. With OneFileSystem a mount point is none
+// of ours (vanished), a bind mount of the same file system too: the kernel is asked
+// not to cross one, where it knows how (openat2(2), Linux 5.6).
+func (p *Pool) openBelow(dir int, name string) (int, error) {
+	if p.opt.OneFileSystem {
+		how := unix.OpenHow{Flags: sys.OpenDir | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_XDEV}
+		for {
+			fd, err := unix.Openat2(dir, name, &how)
+			switch err {
+			case unix.EINTR:
+				continue
+			case unix.EXDEV:
+				return -1, unix.ENOTDIR
+			case unix.ENOSYS, unix.EPERM: // an older kernel, or a filter of system calls
+			default:
+				return fd, err
+			}
+			break
+		}
+	}
+	return sys.Openat(dir, name, sys.OpenDir)
 }
