@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"kowaza/internal/cli"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,13 +9,15 @@ import (
 	"strings"
 	"testing"
 
+	"kowaza/internal/cli"
+
 	"github.com/pborman/getopt/v2"
 	"golang.org/x/text/width"
 )
 
 // qmHandle's letters have no long names, and their arguments stand in the same
 // word.
-var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w)[A-Z]* |(?:-(\w), |    )--([a-z0-9-]+)(?: [A-Z/]+)?(?: |\n {10})) *\S`)
+var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w)[A-Z]* |(?:-(\w), |    )--([a-z0-9-]+)(?: [A-Z/=]+)?(?: |\n {10})) *\S`)
 
 // helpOptions returns the options that a help text lists, as "-n, --dry-run".
 func helpOptions(help string) []string {

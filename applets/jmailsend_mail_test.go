@@ -2,14 +2,15 @@ package applets
 
 import (
 	"io"
-	"kowaza/internal/charset"
-	"kowaza/internal/charset/charsettest"
 	"mime"
 	"net/mail"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"kowaza/internal/charset"
+	"kowaza/internal/charset/charsettest"
 )
 
 var mailTime = time.Date(2026, 2, 3, 4, 5, 6, 7, time.FixedZone("JST", 9*60*60))

@@ -3,12 +3,13 @@ package applets
 import (
 	"bytes"
 	"io/fs"
-	"kowaza/internal/cli"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"kowaza/internal/cli"
 )
 
 // runIn runs an applet with these variables in its environment.

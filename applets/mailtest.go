@@ -3,8 +3,9 @@ package applets
 import (
 	"bytes"
 	"io"
-	"kowaza/internal/cli"
 	"strconv"
+
+	"kowaza/internal/cli"
 
 	"github.com/pborman/getopt/v2"
 )

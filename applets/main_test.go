@@ -2,9 +2,10 @@ package applets
 
 import (
 	"io"
-	"kowaza/internal/cli"
 	"os"
 	"testing"
+
+	"kowaza/internal/cli"
 )
 
 // What the test binary does instead of testing, by KOWAZA_TEST_AS.

@@ -2,10 +2,11 @@ package applets
 
 import (
 	"bytes"
-	"kowaza/internal/cli"
 	"syscall"
 	"testing"
 	"time"
+
+	"kowaza/internal/cli"
 )
 
 // oneWrite fails where a line comes in pieces.

@@ -3,8 +3,9 @@ package applets
 import (
 	"crypto/md5"
 	"fmt"
-	"kowaza/internal/cli"
 	"strings"
+
+	"kowaza/internal/cli"
 
 	"github.com/pborman/getopt/v2"
 )

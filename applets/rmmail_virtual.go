@@ -12,45 +12,61 @@ import (
 
 	"kowaza/internal/cli"
 	"kowaza/internal/maildir"
+	"kowaza/internal/rules"
 	"kowaza/internal/settings"
 	"kowaza/internal/users"
 )
 
 var rmmailVirtual = &cli.Applet{
 	Name: "rmmail_virtual",
-	Help: `usage: rmmail_virtual [-hnv] [-d N] [-j N] [--shard K/N]
+	Help: `usage: rmmail_virtual [-hnvx] [-d N] [-j N] [--shard K/N] [--OPTION...]
 Remove old messages from the Maildirs of all virtual users.
 
   -d, --days N       messages more than N days old go; default: DAYS, or 21
+      --by CLOCK     count the age from mtime, saved (since when mail lies here)
+                     or name (the time that a message's name begins with)
+      --days-in NAME=N
+                     N days in this folder; may be repeated
+      --except NAME  this folder stays; may be repeated
       --folder NAME  only this folder; may be repeated: INBOX, Trash, Work/2019;
                      * and ? stand for any characters
   -h, --help         show this help
   -j, --jobs N       work on N things at once
+      --json         tell of each folder, and of all, in JSON
       --keep-flagged messages with the flag F stay
+      --max-size N   then remove the oldest until N bytes are left; K, M, G
   -n, --dry-run      print what would go, remove nothing
-      --saved        the age is that of the inode: since when mail lies here
+      --rules FILE   USER FOLDER DAYS on a line: how long whose mail is kept
+      --saved        --by saved
       --seen-only    messages without the flag S stay, and all in new
       --shard K/N    only this host's share of the users, the Kth of N
+      --skip USER    leave this user alone; may be repeated
   -v, --verbose      say what was done for each user, and in all
       --version      print the version
+  -x, --one-file-system
+                     leave alone what is mounted below a Maildir
 
 Virtual users are those of qmail's users/assign whose home lies below VMDIR and
-whose account is VUSER. Settings: VMDIR, VUSER, DAYS and QMAIL in
+whose account is VUSER, or the directories that match USERS. Settings: VMDIR,
+VUSER, USERS, DAYS, MAILDIR, INBOX, RULES, QUOTA_TRASH and QMAIL in
 /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(rmmailVirtualOptions).declare(set) },
+	Values:  map[string]string{"CLOCK": strings.Join(maildir.Clocks, " ")},
 	Run:     runRmmailVirtual,
 }
 
 type rmmailVirtualOptions struct {
 	maildirOptions
 	days, shard string
+	skip        words
 }
 
 func (o *rmmailVirtualOptions) declare(set *getopt.Set) {
 	o.maildirOptions.declare(set)
 	set.FlagLong(&o.days, "days", 'd')
 	set.FlagLong(&o.shard, "shard", 0)
+	set.FlagLong(&o.skip, "skip", 0)
 }
 
 func runRmmailVirtual(env *cli.Env, argv []string) error {
@@ -74,7 +90,7 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 			return err
 		}
 	}
-	opt, err := o.options()
+	opt, err := o.options(now)
 	if err != nil {
 		return err
 	}
@@ -86,30 +102,40 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 		days = s.Days
 	}
 	opt.Rule.SetDays(now, days)
-	if s.VMDir == "" && s.VUser == "" {
+	rules, err := o.configure(&opt, s, now)
+	if err != nil {
+		return err
+	}
+	v := &virtualRun{env: env, share: share, settings: s, rules: rules, skip: o.skip, skipped: make([]bool, len(o.skip)),
+		// Room for more targets than there may be workers (maildir.MaxJobs): reading
+		// the list of users then never holds one up.
+		targets: make(chan *maildir.Target, maildir.MaxJobs), end: make(chan struct{}), places: make(map[string]bool)}
+	passwd := users.Passwd{Root: env.Root}
+	switch {
+	case s.Users != settings.Default().Users:
+		v.list = users.PatternList{Pattern: s.Users, VUser: s.VUser, Passwd: passwd}
+		v.none = s.Users + ": no directory that is a virtual user's"
+		if s.VUser != "" {
+			v.where = " of " + s.VUser
+		}
+	case s.VMDir == "" && s.VUser == "":
 		return errors.New("neither VMDIR nor VUSER is set: say in " + settings.File +
 			" where the virtual users' homes are, or whose they are")
+	default:
+		list := users.VirtualList{Assign: qmailDir(env, s) + "/users/assign", VMDir: s.VMDir, VUser: s.VUser, Passwd: passwd}
+		v.list, v.where = list, where(list)
+		v.none = list.Assign + ": no virtual user"
 	}
-	return cleanVirtual(env, opt, o.verbose, share, users.VirtualList{
-		Assign: qmailDir(env, s) + "/users/assign",
-		VMDir:  s.VMDir,
-		VUser:  s.VUser,
-		Passwd: users.Passwd{Root: env.Root},
-	})
+	r := newMaildirRun(env, opt, &o.maildirOptions, rules, false)
+	return r.totals(cleanVirtual(r, v))
 }
 
 // notEntered is what like messages are about where a Maildir cannot be entered.
 const notEntered = "virtual users"
 
 // cleanVirtual cleans the Maildirs of this host's share of the users.
-func cleanVirtual(env *cli.Env, opt maildir.Options, verbose bool, share shard, list users.VirtualList) error {
-	r := newMaildirRun(env, opt, verbose)
-	v := &virtualRun{env: env, list: list, share: share,
-		// Room for more targets than there may be workers (maildir.MaxJobs): reading
-		// the list of users then never holds one up.
-		targets: make(chan *maildir.Target, maildir.MaxJobs), end: make(chan struct{}), places: make(map[string]bool)}
-	var total maildir.Stats
-	cleaned := 0
+func cleanVirtual(r *maildirRun, v *virtualRun) error {
+	env := r.env
 	// A mail store that is away must not fill the mail that cron sends.
 	r.place = func(t *maildir.Target) string {
 		if t.Begun() {
@@ -117,20 +143,14 @@ func cleanVirtual(env *cli.Env, opt maildir.Options, verbose bool, share shard, 
 		}
 		return notEntered
 	}
-	r.passOver = func(path string, err error) bool {
-		if !errors.Is(err, fs.ErrNotExist) {
+	r.passOver = func(t *maildir.Target, path string, err error) bool {
+		if t.Begun() || !v.noMaildirYet(t, path, err) {
 			return false
 		}
-		if verbose {
-			env.Warn("%s: no Maildir yet", path)
+		if r.verbose {
+			env.Warn("%s: no Maildir yet", t.Path)
 		}
 		return true
-	}
-	r.done = func(t *maildir.Target, s maildir.Stats) {
-		if t.Begun() {
-			cleaned++
-			total.Add(s)
-		}
 	}
 	go v.find()
 	err := r.run(v.targets)
@@ -145,24 +165,45 @@ func cleanVirtual(env *cli.Env, opt maildir.Options, verbose bool, share shard, 
 	for place := range v.places {
 		env.WarnedAll(place)
 	}
-	if verbose {
-		env.Warn("%s, %s", cli.Count(int64(cleaned), "user"), summary(total, opt.DryRun))
+	if r.verbose {
+		env.Warn("%s, %s", cli.Count(int64(r.maildirs), "user"), summary(r.total, r.opt.DryRun))
 	}
-	missing := error(nil)
-	if cleaned > 0 { // an empty share says nothing about folders
-		missing = r.missingFolders()
+	missing := v.missingUsers()
+	if r.maildirs > 0 { // an empty share says nothing about folders
+		missing = errors.Join(missing, r.missingFolders())
 	}
 	switch {
 	case v.err != nil:
 		return v.err
 	case v.users == 0:
-		return fmt.Errorf("%s: no virtual user%s", list.Assign, where(list))
-	case cleaned == 0 && !v.met:
-		return fmt.Errorf("none of %s%s has a Maildir: is the mail store mounted?", cli.Count(int64(v.users), "virtual user"), where(list))
-	case v.failed:
+		return errors.New(v.none + v.where)
+	case r.maildirs == 0 && !v.met:
+		return fmt.Errorf("none of %s%s has a Maildir: is the mail store mounted?", cli.Count(int64(v.users), "virtual user"), v.where)
+	case v.failed || err == nil && missing != nil:
 		return cli.ErrReported
-	case err == nil:
-		return missing
+	}
+	return err
+}
+
+// noMaildirYet reports whether an error says that a user's home is there, and nothing
+// of a Maildir in it: he has had no mail so far.
+func (v *virtualRun) noMaildirYet(t *maildir.Target, path string, err error) bool {
+	if v.settings.Maildir == "." {
+		var not *maildir.NotMaildirError
+		return errors.As(err, &not) && len(not.Lacks) == 3
+	}
+	home := strings.TrimSuffix(t.Path, "/"+v.settings.Maildir)
+	return errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(path, home+"/")
+}
+
+// missingUsers says which of the users that were to be skipped there are not: a
+// misspelt exception must not go unnoticed.
+func (v *virtualRun) missingUsers() (err error) {
+	for i, name := range v.skip {
+		if !v.skipped[i] {
+			v.env.Warn("--skip: %s: no such virtual user", name)
+			err = cli.ErrReported
+		}
 	}
 	return err
 }
@@ -181,18 +222,26 @@ func where(list users.VirtualList) string {
 
 // A virtualRun finds the users while their Maildirs are being cleaned.
 type virtualRun struct {
-	env     *cli.Env
-	list    users.VirtualList
-	share   shard
+	env  *cli.Env
+	list interface {
+		Each(user func(users.Virtual) bool, fail func(error)) error
+	}
+	where, none string // which users were looked for; what is said where there are none
+	settings    *settings.Settings
+	rules       *rules.Rules // may be nil
+	skip        []string
+	share       shard
+
 	targets chan *maildir.Target
 	end     chan struct{} // closed when nobody takes targets any more
 
 	// To be read when targets is closed.
-	users  int  // of all shares
-	met    bool // a Maildir of another share
-	failed bool
-	places map[string]bool // files with malformed lines
-	err    error
+	skipped []bool // as skip: there was such a user
+	users   int    // of all shares
+	met     bool   // a Maildir of another share
+	failed  bool
+	places  map[string]bool // files with malformed lines
+	err     error
 }
 
 func (v *virtualRun) find() {
@@ -217,20 +266,45 @@ func (v *virtualRun) find() {
 // mail store is found out, looks at the others, too: a share may well be empty.
 func (v *virtualRun) user(u users.Virtual) bool {
 	v.users++
-	path := maildir.Home(u.Home)
-	if !v.share.has(u.Home) {
+	path := maildir.Home(u.Home, v.settings.Maildir)
+	who := knownAs(u)
+	skip := false
+	for i, name := range v.skip {
+		if who.Is(name) || strings.EqualFold(name, u.Name) {
+			v.skipped[i], skip = true, true
+		}
+	}
+	if skip || !v.share.has(u.Home) {
 		if !v.met {
-			info, err := users.Stat(path)
+			info, err := users.Stat(path + "/" + v.settings.Inbox + "/cur")
 			v.met = err == nil && info.IsDir()
 		}
 		return true
 	}
+	t := &maildir.Target{Path: path, User: who.Names[0], UID: u.UID, Checked: u.Checked}
+	if v.rules != nil {
+		t.Terms = v.rules.For(who)
+	}
 	select {
-	case v.targets <- &maildir.Target{Path: path, UID: u.UID, Checked: u.Checked}:
+	case v.targets <- t:
 		return true
 	case <-v.end:
 		return false
 	}
+}
+
+// knownAs returns by which names a user is known. The local part alone is not one
+// where domains are.
+func knownAs(u users.Virtual) rules.User {
+	who := rules.User{Names: []string{u.Name}, Domain: u.Domain}
+	switch {
+	case u.Address == "":
+	case strings.Contains(u.Name, "/"):
+		who.Names = append(who.Names, u.Address)
+	default:
+		who.Names[0] = u.Address
+	}
+	return who
 }
 
 // A shard is one of several hosts' share of the users, the kth of n.

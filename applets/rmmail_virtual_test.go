@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"hash/fnv"
-	"kowaza/internal/cli"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"kowaza/internal/cli"
 )
 
 // A mailStore is the homes of virtual users, with a users/assign and settings.

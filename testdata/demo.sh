@@ -22,6 +22,7 @@ KOWAZA_CONF=$demo/kowaza.conf
 KOWAZA_TEST_ROOT=
 LC_ALL=C
 export PATH HOME KOWAZA_CONF KOWAZA_TEST_ROOT LC_ALL
+: >"$KOWAZA_CONF" # nothing is set
 
 bold='' plain=''
 if [ -t 1 ]; then

@@ -22,13 +22,14 @@ import (
 const (
 	User      = "<user>"      // a login name
 	Directory = "<directory>" // a directory
+	File      = "<file>"      // a file
 	Message   = "<message>"   // the number of a message in qmail's queue
 	Owner     = "<owner>"     // a directory, or a login name unless -V was given
 	Applet    = "<applet>"    // an applet's name
 )
 
 // usual are the Values of every applet that has none of its own for the word.
-var usual = map[string]string{"DIR": Directory, "USER": User}
+var usual = map[string]string{"DIR": Directory, "USER": User, "FILE": File}
 
 //go:embed kowaza.bash
 var bash string
@@ -99,7 +100,7 @@ type value struct {
 
 // helpOption is how help shows an option: a letter with its value joined to it, or
 // names and a value; then, perhaps on the next line, what it does.
-const helpOption = `(?m)^ {2,6}(?:-(\w)([A-Z]*)|(?:-(\w), )?--([a-z0-9-]+)(?: ([A-Z][A-Z/]*))?)(?: +|\n {10,})(\S.*(?:\n {10,}\S.*)*)`
+const helpOption = `(?m)^ {2,6}(?:-(\w)([A-Z]*)|(?:-(\w), )?--([a-z0-9-]+)(?: ([A-Z][A-Z/=]*))?)(?: +|\n {10,})(\S.*(?:\n {10,}\S.*)*)`
 
 func commandOf(name string, a *cli.Applet) command {
 	c := command{name: name}
@@ -291,6 +292,8 @@ func (v *value) zsh() string {
 		return "_users"
 	case Directory:
 		return "_directories"
+	case File:
+		return "_files"
 	}
 	if name, ok := strings.CutPrefix(v.kind, "<"); ok {
 		return "_kowaza_" + strings.TrimSuffix(name, ">")

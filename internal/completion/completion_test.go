@@ -26,7 +26,7 @@ type helpOption struct {
 
 // helpLine is a line of help that begins with options: what they are, and the
 // name of their value.
-var helpLine = regexp.MustCompile(`(?m)^ {2,6}((?:-\S+, )?-\S+)(?: ([A-Z][A-Z/]*))?(?: |$)`)
+var helpLine = regexp.MustCompile(`(?m)^ {2,6}((?:-\S+, )?-\S+)(?: ([A-Z][A-Z/=]*))?(?: |$)`)
 
 // run returns what a command prints on standard output.
 func run(t *testing.T, argv ...string) string {
@@ -107,6 +107,7 @@ var completions = []completed{
 	{"rmoldmail -nV 7 roo", ""},
 	{"rmoldmail --folder roo", ""},
 	{"rmoldmail -j ", ""},
+	{"rmoldmail --by ", "mtime name saved"},
 	{"mkdigest -u roo", "root"},
 	{"jmailsend -e ", "euc jis sjis utf8"},
 	{"jmailsend -vne ", "euc jis sjis utf8"},

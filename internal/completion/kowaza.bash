@@ -72,6 +72,11 @@ _kowaza_value() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$2")
 		return
 		;;
+	'<file>')
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$2")
+		return
+		;;
 	'<user>')
 		mapfile -t COMPREPLY < <(compgen -u -- "$2")
 		return

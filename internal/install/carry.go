@@ -127,7 +127,7 @@ func (c *carrier) keyOf(name string) string {
 	name = strings.ToUpper(name)
 	key := names[c.applet][name]
 	switch {
-	case slices.Contains(settings.Keys(), name):
+	case slices.Contains(settings.OfScripts(), name):
 		return name
 	case key == "" && slices.Contains(c.uses, "QMAIL"):
 		key = qmailNames[name]

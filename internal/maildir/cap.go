@@ -147,7 +147,7 @@ func (c *sizeCap) bounds(i int64) (lo, hi int64) {
 }
 
 // capped does with a message what a pass after the first does.
-func (w *worker) capped(n *node, d sys.Dirent, s, quota *Stats) {
+func (w *worker) capped(n *node, d sys.Dirent, s *tally) {
 	if !holdings[n.holds].counted || !n.chosen || n.rule.stays(n.holds, d.Name) || !w.look(n, d) {
 		return
 	}
@@ -175,7 +175,7 @@ func (w *worker) capped(n *node, d sys.Dirent, s, quota *Stats) {
 		}
 		size, ok := w.removed(n, d.Name, err)
 		if ok {
-			w.count(n, d.Name, size, s, quota)
+			w.count(n, d.Name, size, s)
 			return
 		}
 		c.mu.Lock()
@@ -268,15 +268,15 @@ func (w *worker) removeRemembered(tr *tree) {
 			break
 		}
 		w.turn()
-		var s, quota Stats
+		var s tally
 		if dir, err := w.p.pin(k.n); err == nil {
-			w.removeOne(dir, k, &s, &quota)
+			w.removeOne(dir, k, &s)
 			w.p.unpin(k.n)
 		} else if !vanished(err) {
 			w.fail(k.n, "", err)
 		}
 		c.freed += s.Bytes
-		w.p.add(k.n, s, quota, 0, nil)
+		w.p.add(k.n, s, 0, nil)
 		w.p.shut(k.n)
 	}
 	c.kept = nil
@@ -284,7 +284,7 @@ func (w *worker) removeRemembered(tr *tree) {
 
 // removeOne removes a remembered message from its directory, which is open as dir,
 // unless its name is another's by now.
-func (w *worker) removeOne(dir int, k remembered, s, quota *Stats) {
+func (w *worker) removeOne(dir int, k remembered, s *tally) {
 	err := sys.Lstatat(dir, k.name, &w.st)
 	if err == nil {
 		if w.st.Ino != k.ino || w.st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -295,6 +295,6 @@ func (w *worker) removeOne(dir int, k remembered, s, quota *Stats) {
 		}
 	}
 	if size, ok := w.removed(k.n, []byte(k.name), err); ok {
-		w.count(k.n, []byte(k.name), size, s, quota)
+		w.count(k.n, []byte(k.name), size, s)
 	}
 }

@@ -20,15 +20,12 @@ type tree struct {
 	root     *node
 	over     atomic.Bool // no more is done in it: a bound was reached, or nobody answers
 
-	trashCounts bool // see TrashQuota
-
 	dots   sync.Once
 	dotted bool // some folder has a dot in its name, or that is not known
 
 	// Guarded by Pool.mu.
-	stats   Stats
+	tally   tally
 	folders map[string]*FolderStats // where Options.Folder is told
-	quota   Stats                   // the part of stats that a quota had counted
 	cap     sizeCap
 	names   int64 // read in directories
 	dirs    int64 // opened

@@ -20,7 +20,11 @@ const maxBooked = 1 << 53
 // its first line would lift the quota, and never reached through a link. One with
 // another owner than the Maildir's, or root, or with a second name is another's
 // file that somebody has put there.
-func subtract(dir int, owner uint32, removed Stats) error {
+//
+// What is in .Trash, and has the flag T, is left out where trash says that this
+// quota does not count it.
+func subtract(dir int, owner uint32, done tally, trash TrashQuota) error {
+	removed := done.quota
 	var st unix.Stat_t
 	switch err := sys.Lstatat(dir, quotaFile, &st); {
 	case err == unix.ENOENT:
@@ -28,10 +32,29 @@ func subtract(dir int, owner uint32, removed Stats) error {
 	case err != nil:
 		return err
 	}
+	if done.trash.Removed > 0 && trash != TrashCounts {
+		counts := false
+		if trash == TrashAuto {
+			switch err := sys.Lstatat(dir, "dovecot-uidlist", new(unix.Stat_t)); err {
+			case nil:
+				counts = true
+			case unix.ENOENT:
+			default:
+				return err
+			}
+		}
+		if !counts {
+			removed.Removed -= done.trash.Removed
+			removed.Bytes -= done.trash.Bytes
+		}
+		if removed.Removed == 0 {
+			return nil
+		}
+	}
 	if err := trustQuota(&st, owner); err != nil {
 		return err
 	}
-	if removed.Bytes > maxBooked {
+	if done.quota.Bytes > maxBooked {
 		return ErrQuotaSum
 	}
 	fd, err := sys.Openat(dir, quotaFile, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK)

@@ -143,18 +143,9 @@ func (r *Rule) nameTime(name []byte) (Stamp, bool) {
 	return Stamp{Sec: sec}, sec >= earliest
 }
 
-// counts reports whether a quota had counted a file that went. Courier counts neither
-// what lies in .Trash nor messages with the flag T; where trashCounts is set, both
-// are counted, as Dovecot does. Nobody counts what is no message.
-func counts(in content, trash, trashCounts bool, name []byte) bool {
-	if !holdings[in].counted || name[0] == '.' {
-		return false
-	}
-	if trashCounts {
-		return true
-	}
-	return !trash && !thrownAway(name)
-}
+// counted reports whether a quota had counted a file that went: it was a message, and
+// had been delivered.
+func counted(in content, name []byte) bool { return holdings[in].counted && name[0] != '.' }
 
 // thrownAway reports whether a message has the flag T.
 func thrownAway(name []byte) bool {

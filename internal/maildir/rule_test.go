@@ -106,7 +106,8 @@ func TestRuleQuota(t *testing.T) {
 		{"cur", false, "1.x:2,ST", false, true}, {"cur", false, "1.T:2,S", true, true},
 	} {
 		in, name := contents[row.in], []byte(row.name)
-		courier, dovecot := counts(in, row.trash, false, name), counts(in, row.trash, true, name)
+		dovecot := counted(in, name)
+		courier := dovecot && !row.trash && !thrownAway(name)
 		if courier != row.courier || dovecot != row.dovecot {
 			t.Errorf("%+v: Courier %v, Dovecot %v", row, courier, dovecot)
 		}

@@ -106,8 +106,8 @@ func (p *Pool) giveUp(w *worker) {
 	if tr := w.tree; tr != nil {
 		tr.over.Store(true)
 		told, tr.ended = tr.ended, true
-		stats, folders = tr.stats, tr.folders
-		booked = p.opt.DryRun || tr.quota.Removed == 0
+		stats, folders = tr.tally.Stats, tr.folders
+		booked = p.opt.DryRun || tr.tally.quota.Removed == 0
 	}
 	p.mu.Unlock()
 	if told {

@@ -86,10 +86,10 @@ func (w *worker) release(n *node) {
 		return
 	}
 	tr := root.tree
-	if tr.quota.Removed > 0 && !w.p.opt.DryRun {
+	if tr.tally.quota.Removed > 0 && !w.p.opt.DryRun {
 		err := w.id.become(tr.uid, tr.gid)
 		if err == nil {
-			err = subtract(root.fd, tr.uid, tr.quota)
+			err = subtract(root.fd, tr.uid, tr.tally, w.p.opt.Trash)
 		}
 		if err != nil {
 			w.tell(func() { w.p.opt.Failed(tr.t, tr.t.Path+"/"+quotaFile, err) })
@@ -101,7 +101,7 @@ func (w *worker) release(n *node) {
 	tr.ended = true
 	w.p.mu.Unlock()
 	if !told {
-		w.tell(func() { w.p.done(tr.t, tr.stats, tr.folders) })
+		w.tell(func() { w.p.done(tr.t, tr.tally.Stats, tr.folders) })
 	}
 }
 
@@ -200,7 +200,7 @@ func (w *worker) enter(t *Target) (*node, error) {
 	w.p.mu.Unlock()
 	t.begun = true
 	n := &node{
-		tree: &tree{t: t, uid: loc.uid, gid: loc.gid, trashCounts: w.p.trashCounts(fd)},
+		tree: &tree{t: t, uid: loc.uid, gid: loc.gid},
 		dev:  uint64(st.Dev), ino: st.Ino,
 		fd: fd, refs: 1, pins: 1,
 		rule: &w.p.opt.Rule,
@@ -237,16 +237,6 @@ func (p *Pool) isMaildir(fd int, owner uint32) error {
 		err = mayRemove(fd, owner)
 	}
 	return err
-}
-
-// trashCounts reports whether the quota of the Maildir that is open as fd counts
-// what is in .Trash.
-func (p *Pool) trashCounts(fd int) bool {
-	if p.opt.Trash != TrashAuto {
-		return p.opt.Trash == TrashCounts
-	}
-	var st unix.Stat_t
-	return sys.Lstatat(fd, "dovecot-uidlist", &st) == nil
 }
 
 // mayRemove makes sure that a process without special rights can remove what lies in
@@ -311,8 +301,8 @@ func (w *worker) read(n *node) {
 			w.p.mu.Unlock()
 		}
 		w.subdirs = w.subdirs[:0]
-		s, quota, names := w.batch(n, buf[:size])
-		if err := w.p.add(n, s, quota, names, w.subdirs); err != nil {
+		s, names := w.batch(n, buf[:size])
+		if err := w.p.add(n, s, names, w.subdirs); err != nil {
 			w.leave(n, err)
 		}
 		if full {
@@ -326,7 +316,7 @@ func (w *worker) read(n *node) {
 // n that may be due: a directory can be closed only after it was read to its
 // end. An error says which bound of a Maildir was reached; nothing is put there
 // then.
-func (p *Pool) add(n *node, s, quota Stats, names int, subdirs []byte) error {
+func (p *Pool) add(n *node, s tally, names int, subdirs []byte) error {
 	folder := ""
 	if p.opt.Folder != nil && (s.Messages > 0 || s.Removed > 0) {
 		folder = n.folderName()
@@ -337,11 +327,10 @@ func (p *Pool) add(n *node, s, quota Stats, names int, subdirs []byte) error {
 	if tr.ended {
 		return nil // it was given up meanwhile
 	}
-	tr.stats.Add(s)
+	tr.tally.add(s)
 	if folder != "" {
-		tr.addFolder(folder, n.term, s)
+		tr.addFolder(folder, n.term, s.Stats)
 	}
-	tr.quota.Add(quota)
 	switch tr.names += int64(names); {
 	case tr.names > maxNames:
 		return errNames
@@ -361,10 +350,22 @@ func (p *Pool) add(n *node, s, quota Stats, names int, subdirs []byte) error {
 	return nil
 }
 
+// A tally is what was done, and the parts of it that quotas had counted.
+type tally struct {
+	Stats
+	quota Stats // messages that were delivered
+	trash Stats // those of them that only some quotas count, see TrashQuota
+}
+
+func (t *tally) add(u tally) {
+	t.Add(u.Stats)
+	t.quota.Add(u.quota)
+	t.trash.Add(u.trash)
+}
+
 // batch removes what is old among the names that one read of n gave. It
-// returns what it met, the part of it that a quota had counted, and the number of
-// names.
-func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
+// returns what it met and the number of names.
+func (w *worker) batch(n *node, names []byte) (s tally, count int) {
 	rule := n.rule
 	for len(names) > 0 && !w.p.stop.Load() && !w.lost.Load() {
 		var d sys.Dirent
@@ -378,7 +379,7 @@ func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
 			w.subdirs = append(append(w.subdirs, d.Name...), 0)
 		case d.Kind != unix.DT_REG || !rule.takes(n.holds, d.Name):
 		case n.tree.cap.phase > 0:
-			w.capped(n, d, &s, &quota)
+			w.capped(n, d, &s)
 		default:
 			if n.holds != neither && !n.chosen { // only --max-size looks at it
 				w.weigh(n, d, false)
@@ -395,7 +396,7 @@ func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
 			if !stays && !rule.young(d.Name) {
 				size, ok := w.remove(n, d, looked)
 				if ok {
-					w.count(n, d.Name, size, &s, &quota)
+					w.count(n, d.Name, size, &s)
 					continue
 				}
 			}
@@ -404,15 +405,19 @@ func (w *worker) batch(n *node, names []byte) (s, quota Stats, count int) {
 	}
 	w.p.seen.Add(s.Messages)
 	w.p.gone.Add(s.Removed)
-	return s, quota, count
+	return s, count
 }
 
 // count counts a message that was removed.
-func (w *worker) count(n *node, name []byte, size int64, s, quota *Stats) {
+func (w *worker) count(n *node, name []byte, size int64, s *tally) {
 	one := Stats{Removed: 1, Bytes: size, Oldest: n.rule.age(name, &w.st)}
 	s.Add(one)
-	if counts(n.holds, n.trash, n.tree.trashCounts, name) {
-		quota.Add(one)
+	if !counted(n.holds, name) {
+		return
+	}
+	s.quota.Add(one)
+	if n.trash || thrownAway(name) {
+		s.trash.Add(one)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kowaza/internal/escape"
 	"kowaza/internal/queue/queuetest"
 )
 
@@ -464,9 +465,9 @@ func TestJSON(t *testing.T) {
 	// Different bytes stay different.
 	seen := map[string]string{}
 	for _, s := range []string{"\xff", `\377`, `\\377`, "ÿ", "\xc3", `\`, `\\`} {
-		if was, twice := seen[bytesText(s)]; twice {
-			t.Errorf("%q and %q are both %q", was, s, bytesText(s))
+		if was, twice := seen[escape.Text(s)]; twice {
+			t.Errorf("%q and %q are both %q", was, s, escape.Text(s))
 		}
-		seen[bytesText(s)] = s
+		seen[escape.Text(s)] = s
 	}
 }

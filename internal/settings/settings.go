@@ -27,7 +27,12 @@ const File = "/etc/kowaza.conf"
 type Settings struct {
 	VMDir        string // VMDIR: directory that holds the virtual users' homes; absolute, cleaned
 	VUser        string // VUSER: account that owns the virtual users
+	Users        string // USERS: assign, or a pattern of the virtual users' homes; absolute, cleaned
 	Days         int    // DAYS: age in whole days, see maildir.Cutoff
+	Maildir      string // MAILDIR: what a Maildir is called in a home, which it may be itself ("."); relative, cleaned
+	Inbox        string // INBOX: the directory in a Maildir that is the INBOX; relative, cleaned
+	Rules        string // RULES: a file of retention rules; absolute
+	QuotaTrash   string // QUOTA_TRASH: auto, yes or no
 	QMail        string // QMAIL: qmail's own directory; absolute, cleaned
 	Sendmail     string // SENDMAIL: the sendmail command; absolute
 	JMailTo      string // JMAIL_TO
@@ -49,7 +54,10 @@ const (
 // Default returns the settings of an empty file.
 func Default() *Settings {
 	return &Settings{
+		Users:        "assign",
 		Days:         21,
+		Maildir:      "Maildir",
+		QuotaTrash:   "auto",
 		QMail:        "/var/qmail",
 		JMailTo:      "postmaster",
 		JMailCharset: "jis",
@@ -65,45 +73,61 @@ type key struct {
 	applets string
 	set     func(s *Settings, value string) error
 	value   func(s *Settings) string // empty where neither set nor with a default
+	ours    bool                     // no script had it: a variable of that name is something else
 }
 
 var keys = []key{
 	{"VMDIR", "rmoldmail rmmail_virtual",
 		func(s *Settings, v string) error { return absPath(&s.VMDir, v) },
-		func(s *Settings) string { return s.VMDir }},
+		func(s *Settings) string { return s.VMDir }, false},
 	{"VUSER", "rmmail_virtual",
 		func(s *Settings, v string) error { s.VUser = v; return nil },
-		func(s *Settings) string { return s.VUser }},
+		func(s *Settings) string { return s.VUser }, false},
+	{"USERS", "rmmail_virtual",
+		func(s *Settings, v string) error { return usersPattern(&s.Users, v) },
+		func(s *Settings) string { return s.Users }, true},
 	{"DAYS", "rmmail_virtual",
 		func(s *Settings, v string) error { return number(&s.Days, v, 0, MaxDays) },
-		func(s *Settings) string { return strconv.Itoa(s.Days) }},
+		func(s *Settings) string { return strconv.Itoa(s.Days) }, false},
+	{"MAILDIR", "rmoldmail rmmail_virtual",
+		func(s *Settings, v string) error { return relPath(&s.Maildir, v) },
+		func(s *Settings) string { return s.Maildir }, true},
+	{"INBOX", "rmoldmail rmmail_virtual",
+		func(s *Settings, v string) error { return inbox(&s.Inbox, v) },
+		func(s *Settings) string { return s.Inbox }, true},
+	{"RULES", "rmoldmail rmmail_virtual",
+		func(s *Settings, v string) error { return absPath(&s.Rules, v) },
+		func(s *Settings) string { return s.Rules }, true},
+	{"QUOTA_TRASH", "rmoldmail rmmail_virtual",
+		func(s *Settings, v string) error { return oneOf(&s.QuotaTrash, v, "auto", "yes", "no") },
+		func(s *Settings) string { return s.QuotaTrash }, true},
 	{"QMAIL", "rmoldmail rmmail_virtual qqclean jmailsend qmHandle",
 		func(s *Settings, v string) error { return absPath(&s.QMail, v) },
-		func(s *Settings) string { return s.QMail }},
+		func(s *Settings) string { return s.QMail }, false},
 	{"SENDMAIL", "jmailsend",
 		func(s *Settings, v string) error { return absPath(&s.Sendmail, v) },
-		func(s *Settings) string { return s.Sendmail }},
+		func(s *Settings) string { return s.Sendmail }, false},
 	{"JMAIL_TO", "jmailsend",
 		func(s *Settings, v string) error { s.JMailTo = v; return nil },
-		func(s *Settings) string { return s.JMailTo }},
+		func(s *Settings) string { return s.JMailTo }, false},
 	{"JMAIL_FROM", "jmailsend",
 		func(s *Settings, v string) error { s.JMailFrom = v; return nil },
-		func(s *Settings) string { return s.JMailFrom }},
+		func(s *Settings) string { return s.JMailFrom }, false},
 	{"JMAIL_CHARSET", "jmailsend",
 		func(s *Settings, v string) error { return oneOf(&s.JMailCharset, v, "jis", "sjis", "euc", "utf8") },
-		func(s *Settings) string { return s.JMailCharset }},
+		func(s *Settings) string { return s.JMailCharset }, false},
 	{"JMAIL_COUNT", "jmailsend",
 		func(s *Settings, v string) error { return number(&s.JMailCount, v, 1, MaxCount) },
-		func(s *Settings) string { return strconv.Itoa(s.JMailCount) }},
+		func(s *Settings) string { return strconv.Itoa(s.JMailCount) }, false},
 	{"MAILTEST_EXIT", "mailtest",
 		func(s *Settings, v string) error { return exitStatus(&s.MailtestExit, v) },
-		func(s *Settings) string { return strconv.Itoa(s.MailtestExit) }},
+		func(s *Settings) string { return strconv.Itoa(s.MailtestExit) }, false},
 	{"QMAIL_STOP", "qmHandle",
 		func(s *Settings, v string) error { s.QMailStop = v; return nil },
-		func(s *Settings) string { return s.QMailStop }},
+		func(s *Settings) string { return s.QMailStop }, false},
 	{"QMAIL_START", "qmHandle",
 		func(s *Settings, v string) error { s.QMailStart = v; return nil },
-		func(s *Settings) string { return s.QMailStart }},
+		func(s *Settings) string { return s.QMailStart }, false},
 }
 
 // KeysOf returns the names of the keys that the applet reads, in the order of
@@ -144,6 +168,17 @@ func normal(name, value string) (string, error) {
 	s := Default()
 	err := k.set(s, value)
 	return k.value(s), err
+}
+
+// OfScripts returns the names of the keys that stand for a variable of a script.
+func OfScripts() []string {
+	var names []string
+	for _, k := range keys {
+		if !k.ours {
+			names = append(names, k.name)
+		}
+	}
+	return names
 }
 
 // DefaultOf returns the value that a key has where the file does not set it;
@@ -248,6 +283,57 @@ func absPath(field *string, v string) error {
 	return nil
 }
 
+// relPath takes a path below a directory that is not known here.
+func relPath(field *string, v string) error {
+	switch clean := path.Clean(v); {
+	case path.IsAbs(v):
+		return errors.New("not a relative path")
+	case slices.Contains(strings.Split(v, "/"), ".."):
+		return errors.New("has a .. in it")
+	default:
+		*field = clean
+		return nil
+	}
+}
+
+func inbox(field *string, v string) error {
+	if err := relPath(field, v); err != nil {
+		return err
+	}
+	if *field == "." {
+		return errors.New("not the name of a directory in the Maildir")
+	}
+	return nil
+}
+
+// usersPattern takes assign, or an absolute path in which a * stands for a whole
+// name.
+func usersPattern(field *string, v string) error {
+	if v == "assign" {
+		*field = v
+		return nil
+	}
+	if !path.IsAbs(v) {
+		return errors.New("neither assign nor an absolute pattern such as /var/vmail/*/*")
+	}
+	stars := 0
+	for _, name := range strings.Split(v, "/") {
+		switch {
+		case name == "*":
+			stars++
+		case name == "..":
+			return errors.New("has a .. in it")
+		case strings.ContainsAny(name, "*?["):
+			return errors.New("a * stands for a whole name between slashes, and ? and [ for nothing")
+		}
+	}
+	if stars == 0 {
+		return errors.New("has no * in it")
+	}
+	*field = path.Clean(v)
+	return nil
+}
+
 func oneOf(field *string, v string, words ...string) error {
 	for _, w := range words {
 		if v == w {
@@ -274,11 +360,20 @@ const maxKey = 24
 // maxSize bounds the file: a settings file is a page, not a disk.
 const maxSize = 1 << 20
 
-// Read reads the file. With root set it must be a regular file owned by root
+// Read reads a settings file: ReadFile and Parse.
+func Read(name string, root bool) (*Settings, error) {
+	text, err := ReadFile(name, root)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(name, text)
+}
+
+// ReadFile reads a file of settings or rules. With root set it must be a regular file owned by root
 // and writable by no one else, since what it says is done with root's rights.
 // Errors name the file, and the line where there is one; fs.ErrNotExist comes
 // through where there is no file.
-func Read(name string, root bool) (*Settings, error) {
+func ReadFile(name string, root bool) ([]byte, error) {
 	// O_NONBLOCK: somebody's FIFO in the file's place must not hold up cron.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -301,7 +396,7 @@ func Read(name string, root bool) (*Settings, error) {
 	if len(text) > maxSize {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("too large for a settings file")}
 	}
-	return Parse(name, text)
+	return text, nil
 }
 
 func trusted(info fs.FileInfo) error {

@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 		"DAYS=010"
 	got, err := Parse("f", []byte(text))
 	want := &Settings{
-		VMDir: "/home/popuser", Days: 10, QMail: "/opt/my qmail", Sendmail: "/usr/lib/send mail",
+		VMDir: "/home/popuser", Users: "assign", Days: 10, Maildir: "Maildir", QuotaTrash: "auto", QMail: "/opt/my qmail", Sendmail: "/usr/lib/send mail",
 		JMailTo: "$HOME`x`", JMailCharset: "utf8", JMailCount: 1000000, MailtestExit: 0,
 		QMailStop: "svc -d /service/qmail-send#1", QMailStart: "svc -u # up",
 	}

@@ -14,8 +14,10 @@ import (
 
 // A Virtual is a virtual user: somebody with a Maildir and no login.
 type Virtual struct {
-	Name string
-	Home string // absolute, cleaned; the Maildir lies in it
+	Name    string
+	Domain  string // the domain of his address; empty where that is not known
+	Address string // user@domain; empty likewise
+	Home    string // absolute, cleaned; the Maildir lies in it
 	// UID must own the Maildir where Checked is set: the directory comes from a
 	// file that is the domain's own.
 	UID     uint32
@@ -194,6 +196,9 @@ func (l *VirtualList) addDomain(a *Assignment) {
 			l.fail(&LineError{name, n, wrong, err})
 		} else {
 			v.UID, v.Checked = a.UID, true
+			// qmail's line for a domain is +example.com-:
+			v.Domain = strings.TrimSuffix(a.Local, "-")
+			v.Address = v.Name + "@" + v.Domain
 			l.add(candidate{v, a.User, name, n})
 		}
 		if end {
