@@ -357,6 +357,7 @@ func examples(page string) (blocks []string) {
 			return blocks
 		}
 		block, page, _ = strings.Cut(page, ".Ed\n")
+		block = strings.ReplaceAll(block, "\\e\n", "\\\n")
 		blocks = append(blocks, strings.ReplaceAll(block, `\&`, ""))
 	}
 }
@@ -401,7 +402,7 @@ func TestManExamples(t *testing.T) {
 					h.try(page, s)
 				}
 			default:
-				for line := range strings.Lines(block) {
+				for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", " ")) {
 					h.example(page, strings.TrimSuffix(line, "\n"))
 				}
 			}

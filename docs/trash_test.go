@@ -63,7 +63,7 @@ func TestTrashIsSaved(t *testing.T) {
 			}
 			found++
 			if !savedClock.MatchString(command) {
-				t.Errorf("%s: %s: without --saved", name, command)
+				t.Errorf("%s: %s: without --by saved", name, command)
 			}
 		}
 	}
@@ -75,7 +75,7 @@ func TestTrashIsSaved(t *testing.T) {
 
 // TestTrashClock proves that a year-old message which was thrown away just now
 // stays for a week with the lines that the documents have for that, then goes;
-// and that without --saved it would go at once.
+// and that without --by saved it would go at once.
 func TestTrashClock(t *testing.T) {
 	if testenv.Host != "" {
 		t.Skip("SKIP the time is set for the test binary")
@@ -117,8 +117,8 @@ func TestTrashClock(t *testing.T) {
 		if got := would(line, 9*day); !slices.Equal(got, []string{thrown}) {
 			t.Errorf("%s: %s: after nine days %q would go; want %s", name, line, got, thrown)
 		}
-		if got := would(strings.Replace(line, "--saved ", "", 1), 0); !slices.Equal(got, []string{thrown}) {
-			t.Errorf("%s: without --saved %q would go; want %s", name, got, thrown)
+		if got := would(strings.Replace(line, "--by saved ", "", 1), 0); !slices.Equal(got, []string{thrown}) {
+			t.Errorf("%s: without --by saved %q would go; want %s", name, got, thrown)
 		}
 	}
 }

@@ -52,7 +52,9 @@ func (in *Installer) tells(applet string, set map[string]string) string {
 	var all []string
 	for _, key := range settings.KeysOf(applet) {
 		value, from := set[key], settings.File
-		if value == "" {
+		if value == "" && slices.Contains(settings.OfScripts(), key) {
+			// A key of kowaza's own that nobody has set changes nothing of what the
+			// scripts did.
 			value, from = settings.DefaultOf(key), "default"
 		}
 		if value != "" {
