@@ -248,7 +248,8 @@ func swap() {
 // TestHostileSwaps proves that a user who swaps his Maildir, its directories,
 // folders, messages and quota file, a directory above it, and a domain's
 // vpasswd with links to what is root's and another user's, 200 000 times while
-// root cleans, makes root neither remove nor read anything there.
+// root cleans him, the users of qmail or those that a pattern takes, makes root
+// neither remove nor read anything there.
 func TestHostileSwaps(t *testing.T) {
 	needRoot(t)
 	bin := staticBinary(t)
@@ -256,14 +257,22 @@ func TestHostileSwaps(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	end := s.swappers(seed)
-	commands := [][]string{
-		{"rmoldmail", "10", s.home},
-		{"rmoldmail", "-j", "1", "10", s.home},
-		{"rmoldmail", "-a", "10", s.home},
-		{"rmoldmail", "10", s.home + "/up/u"},
-		{"rmmail_virtual"},
-		{"rmoldmail", "-n", "-j", "2", "10", s.home},
-		{"rmmail_virtual", "-j", "1", "--saved", "-d", "0"},
+	pattern, deeper := s.dir+"/pattern.conf", s.dir+"/deeper.conf"
+	must(t, os.WriteFile(pattern, []byte("USERS="+s.home+"/*/*\n"), 0o644))
+	must(t, os.WriteFile(deeper, []byte("USERS="+s.home+"/*/*/*\nMAILDIR=.\n"), 0o644))
+	commands := []struct {
+		conf string
+		argv []string
+	}{
+		{s.conf, []string{"rmoldmail", "10", s.home}},
+		{s.conf, []string{"rmoldmail", "-j", "1", "10", s.home}},
+		{s.conf, []string{"rmoldmail", "-a", "10", s.home}},
+		{pattern, []string{"rmmail_virtual"}},
+		{s.conf, []string{"rmoldmail", "10", s.home + "/up/u"}},
+		{s.conf, []string{"rmmail_virtual"}},
+		{s.conf, []string{"rmoldmail", "-n", "-j", "2", "10", s.home}},
+		{deeper, []string{"rmmail_virtual", "-x", "--max-size", "1"}},
+		{s.conf, []string{"rmmail_virtual", "-j", "1", "--saved", "-d", "0"}},
 	}
 	const minRuns, minSwaps = 400, 200000
 	begin, stop := time.Now(), time.Now().Add(soakTime(t, 0))
@@ -274,18 +283,18 @@ func TestHostileSwaps(t *testing.T) {
 			break
 		}
 		c := commands[runs%len(commands)]
-		cmd := exec.Command(bin+"/"+c[0], c[1:]...)
-		cmd.Env = append(os.Environ(), "KOWAZA_CONF="+s.conf)
+		cmd := exec.Command(bin+"/"+c.argv[0], c.argv[1:]...)
+		cmd.Env = append(os.Environ(), "KOWAZA_CONF="+c.conf)
 		e := runEnd(t, cmd)
 		statuses[e.status]++
 		if e.late || e.signal != 0 || e.crashed() || e.status > 1 {
-			t.Errorf("%q: status %d, signal %v, late %v\n%.2000s", c, e.status, e.signal, e.late, e.stderr)
+			t.Errorf("%q: status %d, signal %v, late %v\n%.2000s", c.argv, e.status, e.signal, e.late, e.stderr)
 		}
 		if strings.Contains(e.stderr, "link not followed") {
 			refused++
 		}
 		if strings.Contains(e.stderr, "joe:x:1") || strings.Contains(e.stdout, s.dir+"/root/") || strings.Contains(e.stdout, s.dir+"/other/") {
-			t.Errorf("%q tells what is elsewhere: %s%s", c, e.stdout, e.stderr)
+			t.Errorf("%q tells what is elsewhere: %s%s", c.argv, e.stdout, e.stderr)
 		}
 	}
 	swaps, messages := end()

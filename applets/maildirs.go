@@ -29,6 +29,8 @@ type maildirOptions struct {
 	daysIn                       termList
 	keepFlagged, seenOnly, saved bool
 	clock, rules, maxSize        string
+
+	set *getopt.Set // tells an empty argument, as of a variable that is not set, from none
 }
 
 // A folderList collects folders as they are given; getopt's own lists would split
@@ -70,6 +72,7 @@ func (l *termList) Set(s string, o getopt.Option) error {
 }
 
 func (o *maildirOptions) declare(set *getopt.Set) {
+	o.set = set
 	set.FlagLong(&o.dryRun, "dry-run", 'n')
 	set.FlagLong(&o.verbose, "verbose", 'v')
 	o.jobs = strconv.Itoa(maildir.DefaultJobs)
@@ -90,7 +93,7 @@ func (o *maildirOptions) declare(set *getopt.Set) {
 // chooses reports whether any option chooses among the messages.
 func (o *maildirOptions) chooses() bool {
 	return len(o.folders)+len(o.except)+len(o.daysIn) > 0 || o.keepFlagged || o.seenOnly || o.saved ||
-		o.clock != "" || o.rules != "" || o.maxSize != ""
+		o.set.IsSet("by") || o.set.IsSet("rules") || o.set.IsSet("max-size")
 }
 
 // options checks what was given and returns the run's options, but for the days. Now
@@ -106,19 +109,22 @@ func (o *maildirOptions) options(now time.Time) (opt maildir.Options, err error)
 	opt.Rule.KeepFlagged, opt.Rule.SeenOnly = o.keepFlagged, o.seenOnly
 	clock := o.clock
 	switch {
-	case o.saved && clock != "" && clock != "saved":
+	case o.saved && o.set.IsSet("by") && clock != "saved":
 		return opt, cli.Usagef("--saved means --by saved, and not --by %s", clock)
 	case o.saved:
 		clock = "saved"
 	}
-	if clock != "" {
+	if o.saved || o.set.IsSet("by") {
 		i := slices.Index(maildir.Clocks, clock)
 		if i < 0 {
 			return opt, cli.Usagef("--by: %s: not one of %s", clock, strings.Join(maildir.Clocks, ", "))
 		}
 		opt.Rule.Clock = maildir.Clock(i)
 	}
-	if o.maxSize != "" {
+	if o.set.IsSet("rules") && o.rules == "" {
+		return opt, cli.Usagef("--rules: the name of a file is empty")
+	}
+	if o.set.IsSet("max-size") {
 		if opt.MaxSize, err = parseSize(o.maxSize); err != nil {
 			return opt, cli.Usagef("--max-size: %s: %s", o.maxSize, err)
 		}

@@ -102,11 +102,11 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 		days = s.Days
 	}
 	opt.Rule.SetDays(now, days)
-	rules, err := o.configure(&opt, s, now)
+	lines, err := o.configure(&opt, s, now)
 	if err != nil {
 		return err
 	}
-	v := &virtualRun{env: env, share: share, settings: s, rules: rules, skip: o.skip, skipped: make([]bool, len(o.skip)),
+	v := &virtualRun{env: env, share: share, settings: s, rules: lines, skip: o.skip, skipped: make([]bool, len(o.skip)),
 		// Room for more targets than there may be workers (maildir.MaxJobs): reading
 		// the list of users then never holds one up.
 		targets: make(chan *maildir.Target, maildir.MaxJobs), end: make(chan struct{}), places: make(map[string]bool)}
@@ -126,7 +126,7 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 		v.list, v.where = list, where(list)
 		v.none = list.Assign + ": no virtual user"
 	}
-	r := newMaildirRun(env, opt, &o.maildirOptions, rules, false)
+	r := newMaildirRun(env, opt, &o.maildirOptions, lines, false)
 	return r.totals(cleanVirtual(r, v))
 }
 
@@ -256,6 +256,11 @@ func (v *virtualRun) find() {
 				what += ": " + line.Value
 			}
 			v.env.WarnLike(line.File, what, line.Err)
+			return
+		}
+		var pe *fs.PathError
+		if errors.As(err, &pe) && err == error(pe) {
+			v.env.WarnLike(notEntered, pe.Path, pe.Err)
 			return
 		}
 		v.env.Warn("%s", cli.Describe(err))

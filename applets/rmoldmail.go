@@ -111,18 +111,18 @@ func runRmoldmail(env *cli.Env, argv []string) error {
 	if err != nil {
 		return err
 	}
-	rules, err := o.configure(&opt, s, now)
+	lines, err := o.configure(&opt, s, now)
 	if err != nil {
 		return err
 	}
-	home, user, err := findOwner(env, s, owner, o.virtual, rules != nil || o.json)
+	home, user, err := findOwner(env, s, owner, o.virtual, lines != nil || o.json)
 	if err != nil {
 		return err
 	}
-	r := newMaildirRun(env, opt, &o.maildirOptions, rules, true)
+	r := newMaildirRun(env, opt, &o.maildirOptions, lines, true)
 	target := &maildir.Target{Path: maildir.Home(home, s.Maildir), User: user.Names[0]}
-	if rules != nil {
-		target.Terms = rules.For(user)
+	if lines != nil {
+		target.Terms = lines.For(user)
 	}
 	r.explain = func(t *maildir.Target, _ string, err error) error {
 		if t.Begun() {

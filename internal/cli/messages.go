@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"kowaza/internal/escape"
 	"strings"
+
+	"kowaza/internal/escape"
 )
 
 // Describe says what an error is about and why, without the name of the system

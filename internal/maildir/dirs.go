@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kowaza/internal/sys"
+	"kowaza/internal/way"
 )
 
 // A tree is a Maildir being cleaned.
@@ -234,7 +235,7 @@ func openSame(dir int, n *node) (int, error) {
 	}
 	var st unix.Stat_t
 	if err = sys.Fstat(fd, &st); err == nil && (uint64(st.Dev) != n.dev || st.Ino != n.ino) {
-		err = ErrMoved
+		err = way.ErrMoved
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -9,7 +9,7 @@
 //
 // The package trusts nobody below a Maildir: every name is looked up relative
 // to a directory that is open already, no link is followed, and under root the
-// kernel is asked with the rights of the Maildir's owner. See locate for the
+// kernel is asked with the rights of the Maildir's owner. See package way for the
 // way to the Maildir.
 package maildir
 
@@ -57,16 +57,8 @@ func inTrash(folder string) bool {
 func isMessageDir(name string) bool { return contents[name] != neither }
 
 var (
-	// ErrLink and ErrLinkDir say that a link on the way to a Maildir was not followed.
-	ErrLink    = errors.New("link not followed: it leads to what another user owns")
-	ErrLinkDir = errors.New("link not followed: others may write the directory that it lies in")
-	// ErrRootOwned says that a user may have put root's directory on the way to
-	// his Maildir, or in its place.
-	ErrRootOwned = errors.New("owned by root, but below a directory in which others than root can rename it")
 	// ErrOwner says that a Maildir is not its virtual user's.
 	ErrOwner = errors.New("not owned by the uid of its domain")
-	// ErrMoved says that a directory that had to be opened again was another one.
-	ErrMoved = errors.New("moved while it was being read")
 	// ErrNoAnswer says that a file system did not answer in time.
 	ErrNoAnswer = errors.New("the file system does not answer")
 	// ErrQuotaFile, ErrQuotaLink and ErrQuotaOwner say that maildirsize is not what

@@ -6,31 +6,8 @@ import (
 	"kowaza/internal/sys"
 )
 
-// openPath are the flags for a step on the way: it need not be readable.
-const openPath = unix.O_PATH
-
 func mtime(st *unix.Stat_t) Stamp { return Stamp{int64(st.Mtim.Sec), int64(st.Mtim.Nsec)} }
 func ctime(st *unix.Stat_t) Stamp { return Stamp{int64(st.Ctim.Sec), int64(st.Ctim.Nsec)} }
-
-// readlink reads the link that is open as fd, the link itself and not what has
-// its name by now.
-func readlink(fd int) (string, error) {
-	buf := make([]byte, 4096)
-	for {
-		n, err := unix.Readlinkat(fd, "", buf)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return "", err
-		case n == len(buf):
-			return "", unix.ENAMETOOLONG
-		case n == 0:
-			return "", unix.ENOENT
-		default:
-			return string(buf[:n]), nil
-		}
-	}
-}
 
 // isDirAt reports whether dir has a directory of that name, a link not counted.
 func isDirAt(dir int, name string) (bool, error) {

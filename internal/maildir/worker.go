@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kowaza/internal/sys"
+	"kowaza/internal/way"
 )
 
 // A worker is one thread, with its own buffer and identity.
@@ -18,7 +19,7 @@ type worker struct {
 	p       *Pool
 	id      *identity
 	idErr   error
-	way     pathCache // to the Maildirs
+	way     way.Cache // to the Maildirs
 	owner   uint32    // of the Maildir that was found last
 	same    bool      // and of the one before
 	buf     []byte
@@ -46,7 +47,7 @@ func newWorker(p *Pool) *worker {
 }
 
 func (w *worker) run() {
-	defer w.way.close()
+	defer w.way.Close()
 	for {
 		t, work, ok := w.p.take(w)
 		switch {
@@ -172,22 +173,22 @@ func (w *worker) enter(t *Target) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(loc.fd)
-	if t.Checked && loc.uid != t.UID {
+	defer unix.Close(loc.FD)
+	if t.Checked && loc.UID != t.UID {
 		return nil, ErrOwner
 	}
-	if err := w.id.become(loc.uid, loc.gid); err != nil {
+	if err := w.id.become(loc.UID, loc.GID); err != nil {
 		return nil, err
 	}
-	fd, err := sys.Openat(loc.fd, ".", sys.OpenDir)
+	fd, err := sys.Openat(loc.FD, ".", sys.OpenDir)
 	if err == unix.EACCES {
-		return nil, &OwnerError{loc.uid, err}
+		return nil, &OwnerError{loc.UID, err}
 	}
 	if err != nil {
 		return nil, err
 	}
 	var st unix.Stat_t
-	err = w.p.isMaildir(fd, loc.uid)
+	err = w.p.isMaildir(fd, loc.UID)
 	if err == nil {
 		err = sys.Fstat(fd, &st)
 	}
@@ -200,7 +201,7 @@ func (w *worker) enter(t *Target) (*node, error) {
 	w.p.mu.Unlock()
 	t.begun = true
 	n := &node{
-		tree: &tree{t: t, uid: loc.uid, gid: loc.gid},
+		tree: &tree{t: t, uid: loc.UID, gid: loc.GID},
 		dev:  uint64(st.Dev), ino: st.Ino,
 		fd: fd, refs: 1, pins: 1,
 		rule: &w.p.opt.Rule,
@@ -242,7 +243,7 @@ func (p *Pool) isMaildir(fd int, owner uint32) error {
 // mayRemove makes sure that a process without special rights can remove what lies in
 // cur of another's Maildir: one error, not one a message.
 func mayRemove(fd int, owner uint32) error {
-	if privileged() || uint32(unix.Geteuid()) == owner {
+	if sys.Privileged() || uint32(unix.Geteuid()) == owner {
 		return nil
 	}
 	if unix.Faccessat(fd, "cur", unix.W_OK|unix.X_OK, unix.AT_EACCESS) == unix.EACCES {
@@ -254,20 +255,20 @@ func mayRemove(fd int, owner uint32) error {
 // find finds a Maildir with the rights of the process. Where one owner has
 // many Maildirs, those of the owner at hand mostly do: that spares the change
 // there and back, ten system calls, for each.
-func (w *worker) find(path string) (location, error) {
-	var loc location
+func (w *worker) find(path string) (way.Location, error) {
+	var loc way.Location
 	var err error = fs.ErrPermission
 	if w.same && w.id.isUID(w.owner) {
-		loc, err = w.way.locate(path)
+		loc, err = w.way.Locate(path)
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		if err := w.id.restore(); err != nil {
-			return location{}, err
+			return way.Location{}, err
 		}
-		loc, err = w.way.locate(path)
+		loc, err = w.way.Locate(path)
 	}
-	w.same = err == nil && loc.uid == w.owner
-	w.owner = loc.uid
+	w.same = err == nil && loc.UID == w.owner
+	w.owner = loc.UID
 	return loc, err
 }
 

@@ -7,6 +7,11 @@ import (
 	"path"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
+	"kowaza/internal/way"
 )
 
 // A PatternList finds the virtual users of a mail store by its shape: they are the
@@ -76,10 +81,8 @@ func (l *PatternList) walk(dir string, parts, stars []string) {
 		l.add(dir, stars)
 		return
 	}
-	f, err := within(func() (*os.File, error) {
-		return os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
-	})
-	if len(stars) > 0 && (errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR)) {
+	f, err := within(func() (*os.File, error) { return openDir(dir) })
+	if len(stars) > 0 && leadsNowhere(err) {
 		return // does not match
 	}
 	if err != nil {
@@ -107,6 +110,28 @@ func (l *PatternList) walk(dir string, parts, stars []string) {
 	}
 }
 
+// openDir opens a directory to read the names in it. Users own what lies on the way,
+// and what their links lead to is read by the rule of package way alone.
+func openDir(dir string) (*os.File, error) {
+	var c way.Cache
+	defer c.Close()
+	loc, err := c.Locate(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(loc.FD)
+	fd, err := sys.Openat(loc.FD, ".", sys.OpenDir)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return os.NewFile(uintptr(fd), dir), nil
+}
+
+// leadsNowhere reports that a name is no directory, nor a link to one.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
+}
+
 // answered is an error about a directory, with its name even where there was no
 // answer at all.
 func answered(op, dir string, err error) error {
@@ -121,8 +146,8 @@ func answered(op, dir string, err error) error {
 func (l *PatternList) add(dir string, stars []string) {
 	info, err := Stat(dir)
 	switch {
-	case err != nil && !unanswered(err):
-		return // a link to nothing, or gone
+	case leadsNowhere(err):
+		return // or gone
 	case err != nil:
 		l.fail(err)
 		return

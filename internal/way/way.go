@@ -1,6 +1,9 @@
-package maildir
+// Package way goes to a directory that users own as root may go there: step by step,
+// and over a link only by the rule of [Cache.Locate].
+package way
 
 import (
+	"errors"
 	"io/fs"
 	"strings"
 
@@ -13,21 +16,33 @@ import (
 // (path_resolution(7)).
 const maxLinks = 40
 
-// A location is a Maildir that has been found but not entered.
-type location struct {
-	fd       int // O_PATH: proves which directory it is, gives no right to read
-	uid, gid uint32
+var (
+	// ErrLink and ErrLinkDir say that a link on the way was not followed.
+	ErrLink    = errors.New("link not followed: it leads to what another user owns")
+	ErrLinkDir = errors.New("link not followed: others may write the directory that it lies in")
+	// ErrRootOwned says that a user may have put root's directory on the way, or at
+	// its end.
+	ErrRootOwned = errors.New("owned by root, but below a directory in which others than root can rename it")
+	// ErrMoved says that a directory that had to be opened again was another one.
+	ErrMoved = errors.New("moved while it was being read")
+)
+
+// A Location is a directory that has been found but not entered.
+type Location struct {
+	FD       int // O_PATH: proves which directory it is, gives no right to read
+	UID, GID uint32
 }
 
-// A pathCache is what was found out on the way to one Maildir and serves for the
-// next: of many users' homes most lie in one directory.
-type pathCache struct {
-	dir  string   // the directory two names above the last Maildir
+// A Cache is what was found out on the way to one directory and serves for the
+// next: of many users' homes most lie in one directory. The zero value is ready.
+type Cache struct {
+	dir  string   // the directory two names above the last one
 	at   place    // which is open, where dir is not empty
 	walk resolver // that led there
 }
 
-func (c *pathCache) close() {
+// Close gives up what is open.
+func (c *Cache) Close() {
 	if c.dir != "" {
 		c.at.close()
 		c.dir = ""
@@ -35,11 +50,11 @@ func (c *pathCache) close() {
 }
 
 // openDir opens dir, unless it was the last one.
-func (c *pathCache) openDir(dir string) error {
+func (c *Cache) openDir(dir string) error {
 	if c.dir == dir {
 		return nil
 	}
-	c.close()
+	c.Close()
 	c.walk = resolver{}
 	at, err := c.walk.resolve(nil, "/", dir)
 	if err != nil {
@@ -59,7 +74,7 @@ func cutLastTwo(path string) (dir, rest string) {
 	return path[:i], strings.TrimLeft(path[i:], "/")
 }
 
-// locate walks to an absolute path, one name after the other, each relative to
+// Locate walks to the directory of an absolute path, one name after the other, each relative to
 // the directory that the step before opened.
 //
 // A link that lies in a directory P and leads to T is followed only where P may
@@ -68,26 +83,26 @@ func cutLastTwo(path string) (dir, rest string) {
 //
 // Who owns a directory, or may write it, can rename what lies in it, root's
 // directories too, and with them all that is below. So where root's rights are at
-// work nothing of root's is entered below such a directory: neither a Maildir nor a
-// directory on the way, nor on that of a link.
+// work nothing of root's is entered below such a directory: neither that directory nor one
+// on the way, nor on that of a link.
 //
 // An *fs.PathError names the step that failed; fs.ErrNotExist, ErrLink,
 // ErrLinkDir and ErrRootOwned come through.
-func (c *pathCache) locate(path string) (location, error) {
+func (c *Cache) Locate(path string) (Location, error) {
 	dir, rest := cutLastTwo(path)
 	if err := c.openDir(dir); err != nil {
-		return location{}, err
+		return Location{}, err
 	}
 	w := c.walk
 	at, err := w.resolve(&c.at, dir, rest)
 	if err != nil {
-		return location{}, err
+		return Location{}, err
 	}
 	if !at.isDir() {
 		at.close()
-		return location{}, &fs.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
+		return Location{}, &fs.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
 	}
-	return location{at.fd, at.uid, at.gid}, nil
+	return Location{at.fd, at.uid, at.gid}, nil
 }
 
 // A place is something on the way, open with O_PATH.
@@ -137,7 +152,7 @@ func (w *resolver) resolve(dir *place, shown, path string) (place, error) {
 	}
 	if strings.HasPrefix(path, "/") {
 		shown = "/"
-		fd, err := sys.Openat(unix.AT_FDCWD, "/", openPath|unix.O_DIRECTORY)
+		fd, err := sys.Openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY)
 		if err == nil {
 			if cur, err = newPlace(fd, nil); err != nil {
 				unix.Close(fd)
@@ -176,7 +191,7 @@ func (w *resolver) resolve(dir *place, shown, path string) (place, error) {
 		cur, opened = next, true
 	}
 	if !opened { // path was nothing but dots
-		fd, err := sys.Openat(dir.fd, ".", openPath|unix.O_DIRECTORY)
+		fd, err := sys.Openat(dir.fd, ".", unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
 			return fail("open", err)
 		}
@@ -192,7 +207,7 @@ func stepTo(cur *place, fd int, name string) (place, error) {
 	}
 	up := *cur
 	next, err := newPlace(fd, &up)
-	if err == nil && up.exposed && next.uid == 0 && next.isDir() && privileged() {
+	if err == nil && up.exposed && next.uid == 0 && next.isDir() && sys.Privileged() {
 		err = ErrRootOwned
 	}
 	if err != nil {
@@ -221,7 +236,7 @@ func stepBack(cur *place, fd int) (place, error) {
 }
 
 // follow resolves the link that is open as link and lies in the directory dir,
-// which messages call inside, if the rule of locate allows it. It closes link.
+// which messages call inside, if the rule of Locate allows it. It closes link.
 func (w *resolver) follow(dir *place, link int, inside, shown string) (place, error) {
 	target, err := readlink(link)
 	unix.Close(link)
@@ -249,11 +264,11 @@ func (w *resolver) follow(dir *place, link int, inside, shown string) (place, er
 // it is one. O_DIRECTORY is tried first: it mounts what an automounter has
 // there, which O_PATH alone does not.
 func openStep(dir int, name string) (fd int, isLink bool, err error) {
-	fd, err = sys.Openat(dir, name, openPath|unix.O_NOFOLLOW|unix.O_DIRECTORY)
+	fd, err = sys.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY)
 	if err != unix.ENOTDIR && err != unix.ELOOP {
 		return fd, false, err
 	}
-	fd, err = sys.Openat(dir, name, openPath|unix.O_NOFOLLOW)
+	fd, err = sys.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return -1, false, err
 	}
@@ -270,4 +285,24 @@ func join(dir, name string) string {
 		return dir + name
 	}
 	return dir + "/" + name
+}
+
+// readlink reads the link that is open as fd, the link itself and not what has
+// its name by now.
+func readlink(fd int) (string, error) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := unix.Readlinkat(fd, "", buf)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return "", err
+		case n == len(buf):
+			return "", unix.ENAMETOOLONG
+		case n == 0:
+			return "", unix.ENOENT
+		default:
+			return string(buf[:n]), nil
+		}
+	}
 }

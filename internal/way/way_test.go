@@ -1,17 +1,19 @@
-package maildir
+package way
 
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
-// TestWays proves on ways to a Maildir what SPEC says of each step: a link counts
+// TestWays proves on ways to a directory what SPEC says of each step: a link counts
 // only where neither group nor others may write the directory it lies in, and it is
 // root's or that of who owns what the link leads to; below a directory that a user
 // owns, or in which others than root can rename things, nothing of root's is entered,
@@ -85,11 +87,11 @@ func TestWays(t *testing.T) {
 					}
 				}
 			}
-			var y pathCache
-			defer y.close()
-			loc, err := y.locate(root + "/" + test.path)
+			var y Cache
+			defer y.Close()
+			loc, err := y.Locate(root + "/" + test.path)
 			if err == nil {
-				unix.Close(loc.fd)
+				unix.Close(loc.FD)
 			}
 			if !errors.Is(err, test.want) {
 				t.Errorf("%v; want %v", err, test.want)
@@ -98,42 +100,78 @@ func TestWays(t *testing.T) {
 	}
 }
 
-// TestNoAnswer proves that a file system that never answers, as a user's own may,
-// costs its Maildir and a note, and neither the others nor the end of the run, be
-// there one worker or many.
-func TestNoAnswer(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-	defer func(d time.Duration) { watchTick = d }(watchTick)
-	watchTick = 20 * time.Millisecond
-	for _, jobs := range []int{1, 16} {
-		root := t.TempDir()
-		var paths []string
-		for _, name := range []string{"a", "b", "c", "evil", "d", "e"} {
-			home := filepath.Join(root, name)
-			makeMaildir(t, home, 5, ".Trash")
-			paths = append(paths, Home(home, "Maildir"))
-		}
-		evil := Home(filepath.Join(root, "evil"), "Maildir")
-		fuse, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Skipf("no /dev/fuse: %v", err)
-		}
-		if err := unix.Mount("evil", evil, "fuse", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)); err != nil {
-			unix.Close(fuse)
-			t.Skipf("cannot mount: %v", err)
-		}
-		r, _ := runPool(t, Options{Jobs: jobs}, paths...)
-		unix.Close(fuse) // which answers for it
-		unix.Unmount(evil, unix.MNT_DETACH)
-		for _, path := range paths {
-			if path != evil && r.stats[path].Removed != 10 {
-				t.Errorf("%d jobs: %s: %+v", jobs, path, r.stats[path])
+// TestWayRemembers proves that a way that has led to other Maildirs finds and
+// refuses what a new one does: in other directories, through links, with dots
+// and too many slashes, in any order.
+func TestWayRemembers(t *testing.T) {
+	root := t.TempDir()
+	var homes []string
+	for _, dir := range []string{"a", "a/b", "c"} {
+		for u := range 3 {
+			home := filepath.Join(dir, fmt.Sprintf("u%d", u))
+			if err := os.MkdirAll(filepath.Join(root, home, "Maildir"), 0o755); err != nil {
+				t.Fatal(err)
 			}
+			homes = append(homes, home)
 		}
-		if _, done := r.stats[evil]; !done || !errors.Is(r.errs[evil], ErrNoAnswer) || len(r.errs) != 1 {
-			t.Errorf("%d jobs: %v, done: %v", jobs, r.errs, done)
+	}
+	open := filepath.Join(root, "open") // everybody's: no link is followed there
+	if err := os.Mkdir(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for link, to := range map[string]string{"l": "a", "open/l": "../a", "a/loop": "loop", "c/up": "../a/b", "abs": root + "/c"} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	homes = append(homes, "l/u0", "l/b/u1", "open/l/u0", "open/u0", "a/loop/u0", "c/up/u2", "abs/u1", "a//u1", "a/./u2", "a/b/../u0", "none/u0", ".")
+	find := func(y *Cache, home string) string {
+		loc, err := y.Locate(root + "/" + home + "/Maildir")
+		if err != nil {
+			return err.Error()
+		}
+		defer unix.Close(loc.FD)
+		var st unix.Stat_t
+		if err := sys.Fstat(loc.FD, &st); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(st.Ino, loc.UID, loc.GID)
+	}
+	var old Cache
+	defer old.Close()
+	for range 500 {
+		home := homes[rand.IntN(len(homes))]
+		var fresh Cache
+		want, got := find(&fresh, home), find(&old, home)
+		fresh.Close()
+		if got != want {
+			t.Fatalf("%s: %s; a new way says %s", home, got, want)
+		}
+	}
+	if _, err := old.Locate(root + "/open/l/u0/Maildir"); !errors.Is(err, ErrLinkDir) {
+		t.Errorf("open/l/u0: %v", err)
+	}
+	if s := find(&old, "a/u0"); s != find(&old, "l/u0") || s == find(&old, "a/u1") {
+		t.Error("the same Maildir is found as two, or two as one")
+	}
+}
+
+// TestCutLast proves that what is cut off is never an absolute path by
+// accident.
+func TestCutLast(t *testing.T) {
+	for _, test := range []struct{ path, dir, rest string }{
+		{"/home/u/Maildir", "/home", "u/Maildir"},
+		{"/home//u//Maildir", "/home//u", "Maildir"},
+		{"/u//Maildir", "/u", "Maildir"},
+		{"/u/Maildir", "/", "/u/Maildir"},
+		{"/Maildir", "/", "/Maildir"},
+		{"//Maildir", "/", "//Maildir"},
+	} {
+		if dir, rest := cutLastTwo(test.path); dir != test.dir || rest != test.rest {
+			t.Errorf("cutLast(%q) = %q, %q; want %q, %q", test.path, dir, rest, test.dir, test.rest)
 		}
 	}
 }

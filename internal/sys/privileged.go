@@ -1,4 +1,4 @@
-package maildir
+package sys
 
 import (
 	"sync"
@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// privileged reports whether the process may do with files what their owners alone
+// Privileged reports whether the process may do with files what their owners alone
 // could: it is root, or has one of the capabilities by which a process passes over
 // owners and modes or can get there (capabilities(7)). If that cannot be known, it is.
-var privileged = sync.OnceValue(func() bool {
+var Privileged = sync.OnceValue(func() bool {
 	if unix.Geteuid() == 0 {
 		return true
 	}
