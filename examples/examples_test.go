@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -234,7 +235,7 @@ func TestExamplesYAML(t *testing.T) {
 }
 
 // shellExamples are the scripts, which people copy.
-var shellExamples = []string{"cron.daily/rmmail_virtual", "parallel/rmmail_virtual.sh"}
+var shellExamples = []string{"cron.daily/rmmail_virtual", "parallel/rmmail_virtual.sh", "report/csv.sh", "report/prometheus.sh"}
 
 // TestExamplesShell proves that the scripts are executable, since run-parts
 // passes over others, and that sh takes them; README's too.
@@ -490,6 +491,115 @@ func TestExamplesCronDaily(t *testing.T) {
 	}
 	tr.AsOneRun(t)
 }
+
+// TestExamplesCSV proves that the table has a line for each folder, whose figures are
+// those of the mail store, that no cell of it is a formula, and that a failure is one.
+func TestExamplesCSV(t *testing.T) {
+	testenv.RmmailVirtual(t)
+	testenv.Program(t, "jq")
+	tr := testenv.NewMailTree(t, 40)
+	formula := tr.Store + "/u003/Maildir/.=SUM(A1,\"x\")"
+	testenv.Check(t, os.MkdirAll(formula+"/cur", 0o700))
+	testenv.Check(t, os.WriteFile(formula+"/cur/1,S=7:2,S", nil, 0o600))
+	if os.Geteuid() == 0 {
+		tr.Own(t, formula, testenv.TreeUID+3)
+	}
+	old := tr.OldMail(t)
+	table := func(options string) [][]string {
+		t.Helper()
+		cmd := tr.Command("set -- " + options + "\n" + testenv.InPath(readExample(t, "report/csv.sh")))
+		lines, err := csv.NewReader(strings.NewReader(strings.Join(testenv.Run(t, cmd), "\n"))).ReadAll()
+		testenv.Check(t, err)
+		return lines
+	}
+	sum := func(lines [][]string, column int) (n int) {
+		for _, line := range lines {
+			i, _ := strconv.Atoi(line[column])
+			n += i
+		}
+		return n
+	}
+	before := tr.Snapshot(t)
+	for _, options := range []string{"-n", "-d 21"} {
+		lines := table(options)
+		if len(lines) != 82 || len(lines[0]) != 9 || sum(lines, 4) != 241 || sum(lines, 6) != len(old) {
+			t.Errorf("%s: %d lines, %d messages, %d removed; want 82, 241, %d", options, len(lines), sum(lines, 4), sum(lines, 6), len(old))
+		}
+		if !slices.ContainsFunc(lines, func(line []string) bool {
+			return slices.Equal(line[:8], []string{"u003", tr.Store + "/u003/Maildir", "'=SUM(A1,\"x\")", "", "1", "7", "0", "0"})
+		}) {
+			t.Errorf("%s: no line for the formula", options)
+		}
+		if options == "-n" && tr.Snapshot(t) != before {
+			t.Error("-n has removed something")
+		}
+	}
+	testenv.Check(t, os.RemoveAll(tr.Store+"/u007"))
+	cmd := tr.Command(testenv.InPath(readExample(t, "report/csv.sh")))
+	if out, _ := cmd.Output(); cmd.ProcessState.ExitCode() != 1 || bytes.Count(out, []byte("\n")) < 70 {
+		t.Errorf("with a home missing: status %d\n%s", cmd.ProcessState.ExitCode(), out)
+	}
+}
+
+// TestExamplesPrometheus proves that the file is in the text format of Prometheus, with
+// what is left of each user and what was removed; that one of a failed run says so, and
+// of one that did not even begin; and that where it cannot be written that is a failure.
+func TestExamplesPrometheus(t *testing.T) {
+	testenv.RmmailVirtual(t)
+	testenv.Program(t, "jq")
+	tr := testenv.NewMailTree(t, 40)
+	old := tr.OldMail(t)
+	file := tr.Dir + "/prom/rmmail_virtual.prom"
+	testenv.Check(t, os.Mkdir(filepath.Dir(file), 0o755))
+	tell := func(options string) (metrics map[string]string, status int) {
+		t.Helper()
+		cmd := tr.Command("set -- " + options + "\n" + testenv.InPath(readExample(t, "report/prometheus.sh")))
+		cmd.Run()
+		text, err := os.ReadFile(file)
+		testenv.Check(t, err)
+		metrics = make(map[string]string)
+		for line := range strings.Lines(string(text)) {
+			m := promLine.FindStringSubmatch(line)
+			if m == nil {
+				t.Errorf("%q", line)
+			} else if m[1] != "" {
+				metrics[m[1]] = m[2]
+			}
+		}
+		return metrics, cmd.ProcessState.ExitCode()
+	}
+	got, status := tell(file)
+	if status != 0 || len(got) != 2*40+5 || got["kowaza_removed_messages"] != strconv.Itoa(len(old)) || got["kowaza_maildirs"] != "40" || got["kowaza_failed"] != "0" {
+		t.Errorf("status %d, %v", status, got)
+	}
+	for _, user := range []string{"u000", "u011", "u039"} {
+		left, err := filepath.Glob(tr.Store + "/" + user + "/Maildir/cur/*")
+		testenv.Check(t, err)
+		trash, err := filepath.Glob(tr.Store + "/" + user + "/Maildir/.Trash/cur/*")
+		testenv.Check(t, err)
+		if n := strconv.Itoa(len(left) + len(trash)); got[`kowaza_user_messages{user="`+user+`"}`] != n {
+			t.Errorf("%s has %s left, the file says %v", user, n, got)
+		}
+	}
+	testenv.Check(t, os.RemoveAll(tr.Store+"/u007"))
+	if got, status := tell(file); status != 1 || got["kowaza_failed"] != "1" || got["kowaza_maildirs"] != "39" {
+		t.Errorf("with a home missing: %d, %v", status, got)
+	}
+	if got, status := tell(file + " --no-such-option"); status != 2 || got["kowaza_failed"] != "1" || got["kowaza_maildirs"] != "0" {
+		t.Errorf("a usage error: %d, %v", status, got)
+	}
+	if _, status := tell(tr.Dir + "/none/x.prom"); status == 0 {
+		t.Error("a file that cannot be written is no failure")
+	}
+	left, err := os.ReadDir(filepath.Dir(file))
+	testenv.Check(t, err)
+	if len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// promLine is a line of Prometheus' text format: a comment, or a metric and its value.
+var promLine = regexp.MustCompile(`^(?:# (?:HELP|TYPE) kowaza_[a-z_]+ .*|(kowaza_[a-z_]+(?:\{user="(?:[^"\\\n]|\\.)*"\})?) ([0-9]+))\n$`)
 
 // TestExamplesRetention proves that README's script keeps what is flagged, takes
 // trash a week after it came there, however old it is, and leaves the rest for a

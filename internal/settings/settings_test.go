@@ -32,10 +32,16 @@ func TestParse(t *testing.T) {
 		"MAILTEST_EXIT=0\n" +
 		"QMAIL_STOP=svc -d /service/qmail-send#1\n" +
 		"QMAIL_START='svc -u # up'\n" +
+		"MAILDIR=mail//./Maildir/\n" +
+		"INBOX=Inbox/\n" +
+		"USERS=/var//vmail/*/*/\n" +
+		"RULES=/etc/kowaza.rules\n" +
+		"QUOTA_TRASH=yes\n" +
 		"DAYS=010"
 	got, err := Parse("f", []byte(text))
 	want := &Settings{
-		VMDir: "/home/popuser", Users: "assign", Days: 10, Maildir: "Maildir", QuotaTrash: "auto", QMail: "/opt/my qmail", Sendmail: "/usr/lib/send mail",
+		VMDir: "/home/popuser", Users: "/var/vmail/*/*", Days: 10, Maildir: "mail/Maildir", Inbox: "Inbox",
+		Rules: "/etc/kowaza.rules", QuotaTrash: "yes", QMail: "/opt/my qmail", Sendmail: "/usr/lib/send mail",
 		JMailTo: "$HOME`x`", JMailCharset: "utf8", JMailCount: 1000000, MailtestExit: 0,
 		QMailStop: "svc -d /service/qmail-send#1", QMailStart: "svc -u # up",
 	}
@@ -73,6 +79,18 @@ func TestParseErrors(t *testing.T) {
 		"MAILTEST_EXIT=1":                   "MAILTEST_EXIT: 1: not one of 0, 99, 100, 111",
 		"MAILTEST_EXIT=099":                 "MAILTEST_EXIT: 099: not one of 0, 99, 100, 111",
 		"VUSER=b":                           "VUSER: set before to another value",
+		"MAILDIR=/Maildir":                  "MAILDIR: /Maildir: not a relative path",
+		"MAILDIR=a/../b":                    "MAILDIR: a/../b: has a .. in it",
+		"INBOX=/Inbox":                      "INBOX: /Inbox: not a relative path",
+		"INBOX=.":                           "INBOX: .: not the name of a directory in the Maildir",
+		"INBOX=..":                          "INBOX: ..: has a .. in it",
+		"USERS=vmail/*":                     "USERS: vmail/*: neither assign nor an absolute pattern such as /var/vmail/*/*",
+		"USERS=/var/vmail":                  "USERS: /var/vmail: has no * in it",
+		"USERS=/var/*/../x":                 "USERS: /var/*/../x: has a .. in it",
+		"USERS=/var/a*/x":                   "USERS: /var/a*/x: a * stands for a whole name between slashes, and ? and [ for nothing",
+		"USERS=/var/*/[ab]":                 "USERS: /var/*/[ab]: a * stands for a whole name between slashes, and ? and [ for nothing",
+		"RULES=rules":                       "RULES: rules: not an absolute path",
+		"QUOTA_TRASH=maybe":                 "QUOTA_TRASH: maybe: not one of auto, yes, no",
 	} {
 		_, err := Parse("/etc/f", []byte("VUSER=a\n\n"+line+"\nVMDIR=/x\n"))
 		if want = "/etc/f:3: " + want; err == nil || err.Error() != want {
