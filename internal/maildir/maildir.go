@@ -46,11 +46,9 @@ func Cutoff(now time.Time, days int) Stamp {
 	return StampOf(now.Add(-time.Duration(days+1) * day))
 }
 
-// inTrash reports whether a folder directly below the Maildir is .Trash or below
-// it in Maildir++'s flat hierarchy.
-func inTrash(folder string) bool {
-	return folder == ".Trash" || len(folder) > 7 && folder[:7] == ".Trash."
-}
+// trashFolder is what Courier does not count of a Maildir, together with messages that
+// have the flag T. It does count .Trash.sub, which Maildir++ has below it.
+const trashFolder = ".Trash"
 
 // isMessageDir reports whether name is one of the three directories that hold
 // messages.

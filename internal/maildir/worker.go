@@ -605,7 +605,7 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 	child := &node{
 		tree: n.tree, parent: n, name: name, length: length,
 		dev: uint64(st.Dev), ino: st.Ino,
-		trash: n.trash || n.parent == nil && inTrash(name),
+		trash: n.trash || n.parent == nil && name == trashFolder,
 		fd:    fd, refs: 1, pins: 1,
 		rule: &w.p.opt.Rule,
 	}
