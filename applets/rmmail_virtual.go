@@ -106,7 +106,8 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 	if err != nil {
 		return err
 	}
-	v := &virtualRun{env: env, share: share, settings: s, rules: lines, skip: o.skip, skipped: make([]bool, len(o.skip)),
+	v := &virtualRun{env: env, share: share, settings: s, rules: lines, skip: o.skip,
+		asked: o.json || lines != nil || len(o.skip) > 0, skipped: make([]bool, len(o.skip)),
 		// Room for more targets than there may be workers (maildir.MaxJobs): reading
 		// the list of users then never holds one up.
 		targets: make(chan *maildir.Target, maildir.MaxJobs), end: make(chan struct{}), places: make(map[string]bool)}
@@ -230,6 +231,7 @@ type virtualRun struct {
 	settings    *settings.Settings
 	rules       *rules.Rules // may be nil
 	skip        []string
+	asked       bool // somebody asks what a user is called
 	share       shard
 
 	targets chan *maildir.Target
@@ -272,7 +274,10 @@ func (v *virtualRun) find() {
 func (v *virtualRun) user(u users.Virtual) bool {
 	v.users++
 	path := maildir.Home(u.Home, v.settings.Maildir)
-	who := knownAs(u)
+	var who rules.User
+	if v.asked {
+		who = knownAs(u)
+	}
 	skip := false
 	for i, name := range v.skip {
 		if who.Is(name) || strings.EqualFold(name, u.Name) {
@@ -286,7 +291,10 @@ func (v *virtualRun) user(u users.Virtual) bool {
 		}
 		return true
 	}
-	t := &maildir.Target{Path: path, User: who.Names[0], UID: u.UID, Checked: u.Checked}
+	t := &maildir.Target{Path: path, UID: u.UID, Checked: u.Checked}
+	if v.asked {
+		t.User = who.Names[0]
+	}
 	if v.rules != nil {
 		t.Terms = v.rules.For(who)
 	}

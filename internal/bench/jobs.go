@@ -121,6 +121,8 @@ func (s setting) maildirJobs() []job {
 	// loop counts.
 	each := program{name: "kowaza", line: `for d in "$1"/u*; do ` + s.kowaza + ` rmoldmail 7 "$d"; done`}
 	one := program{name: "kowaza", line: s.kowaza + ` rmoldmail 7 "$1"/u0`}
+	// The names of young messages tell that they are: no inode is asked.
+	byName := program{name: "kowaza --by name", line: s.kowaza + ` rmoldmail --by name 7 "$1"/u0`}
 	page := slow(program{name: "find -exec rm ;", line: `for d in "$1"/u*; do find "$d/Maildir/" -type f -mtime +7 -exec rm -f '{}' ';'; done`})
 	const all, box = `"$1"/u*/Maildir`, `"$1"/u0/Maildir`
 	find := finders(7, all)[0]
@@ -155,7 +157,7 @@ func (s setting) maildirJobs() []job {
 		{
 			name: fmt.Sprintf("nothing old, %d messages", nothing), files: true,
 			make:     tree{users: 1, messages: nothing, size: 0, old: 0, oldDays: 100}.make,
-			programs: slices.Concat([]program{one}, finders(7, box)[:1], oneFloors),
+			programs: slices.Concat([]program{one, byName}, finders(7, box)[:1], oneFloors),
 		},
 	}
 }
@@ -216,7 +218,26 @@ func (s setting) growthJobs() []job {
 			programs: []program{slow(s.virtual()), slow(finders(21, `"$1"/home/u*/Maildir`)[0])},
 		})
 	}
+	for _, n := range []int{s.size(1000, 10), s.size(10000, 50), s.size(100000, 100)} {
+		jobs = append(jobs, job{
+			name: fmt.Sprintf("growth: %d users of a pattern, no mail", n), files: true,
+			growth:   growth{"users of a pattern, without mail", n},
+			make:     pattern(tree{users: n}),
+			programs: []program{s.virtual(), finders(21, `"$1"/home`)[0]},
+		})
+	}
 	return jobs
+}
+
+// pattern makes the Maildirs of users whom a pattern finds.
+func pattern(t tree) func(dir string) error {
+	return func(dir string) error {
+		home := filepath.Join(dir, "home")
+		if err := t.make(home); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, "USERS=%s/*\n", home), 0o644)
+	}
 }
 
 // small makes virtual users with 50 messages each.

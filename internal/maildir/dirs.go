@@ -19,6 +19,7 @@ type tree struct {
 	uid, gid uint32
 	inbox    []string // see Options.Inbox
 	root     *node
+	dev      uint64      // that it lies on, where Options.OneFileSystem wants to know
 	over     atomic.Bool // no more is done in it: a bound was reached, or nobody answers
 
 	dots   sync.Once
@@ -50,14 +51,13 @@ func (tr *tree) addFolder(name string, term *Term, s Stats) {
 // piece of work or a directory below it needs it, and open as long as there
 // are descriptors enough.
 type node struct {
-	tree     *tree
-	parent   *node // nil for the Maildir itself
-	name     string
-	dev, ino uint64
-	length   int // of the path from the Maildir, in bytes
-	holds    content
-	trash    bool // in .Trash, whose size no quota counts
-	reads    int  // so far; only one is under way or due
+	tree   *tree
+	parent *node // nil for the Maildir itself
+	name   string
+	length int // of the path from the Maildir, in bytes
+	holds  content
+	trash  bool // in .Trash, whose size no quota counts
+	reads  int  // so far; only one is under way or due
 
 	folder     sync.Once
 	isFolder   bool  // has cur or new
@@ -68,6 +68,7 @@ type node struct {
 
 	// Guarded by Pool.mu.
 	fd   int           // -1: closed for want of descriptors
+	id   sys.ID        // what it was then
 	refs int           // pieces of work, and nodes below
 	pins int           // workers that use fd, and the one read of it that is under way or due
 	rest *list.Element // in Pool.idle
@@ -160,6 +161,9 @@ func (p *Pool) shut(n *node) {
 func (p *Pool) close(n *node) {
 	p.wake(n)
 	if n.fd >= 0 {
+		if n.refs > 0 || p.opt.MaxSize > 0 { // it may have to be opened again
+			n.id, _ = sys.IDOf(n.fd) // without one it is not found
+		}
 		unix.Close(n.fd)
 		n.fd = -1
 		p.open--
@@ -233,8 +237,8 @@ func openSame(dir int, n *node) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	var st unix.Stat_t
-	if err = sys.Fstat(fd, &st); err == nil && (uint64(st.Dev) != n.dev || st.Ino != n.ino) {
+	id, err := sys.IDOf(fd)
+	if err == nil && (id != n.id || id == sys.ID{}) {
 		err = way.ErrMoved
 	}
 	if err != nil {

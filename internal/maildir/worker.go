@@ -189,7 +189,7 @@ func (w *worker) enter(t *Target) (*node, error) {
 	}
 	var st unix.Stat_t
 	err = w.p.isMaildir(fd, loc.UID)
-	if err == nil {
+	if err == nil && w.p.opt.OneFileSystem {
 		err = sys.Fstat(fd, &st)
 	}
 	if err != nil {
@@ -201,9 +201,8 @@ func (w *worker) enter(t *Target) (*node, error) {
 	w.p.mu.Unlock()
 	t.begun = true
 	n := &node{
-		tree: &tree{t: t, uid: loc.UID, gid: loc.GID},
-		dev:  uint64(st.Dev), ino: st.Ino,
-		fd: fd, refs: 1, pins: 1,
+		tree: &tree{t: t, uid: loc.UID, gid: loc.GID, dev: uint64(st.Dev)},
+		fd:   fd, refs: 1, pins: 1,
 		rule: &w.p.opt.Rule,
 	}
 	n.tree.root = n
@@ -593,18 +592,18 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	var st unix.Stat_t
-	err = sys.Fstat(fd, &st)
-	if err == nil && w.p.opt.OneFileSystem && uint64(st.Dev) != n.tree.root.dev {
-		err = unix.ENOTDIR // as good as none
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
+	if w.p.opt.OneFileSystem {
+		var st unix.Stat_t
+		if err = sys.Fstat(fd, &st); err == nil && uint64(st.Dev) != n.tree.dev {
+			err = unix.ENOTDIR // as good as none
+		}
+		if err != nil {
+			unix.Close(fd)
+			return nil, err
+		}
 	}
 	child := &node{
 		tree: n.tree, parent: n, name: name, length: length,
-		dev: uint64(st.Dev), ino: st.Ino,
 		trash: n.trash || n.parent == nil && name == trashFolder,
 		fd:    fd, refs: 1, pins: 1,
 		rule: &w.p.opt.Rule,

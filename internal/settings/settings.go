@@ -17,6 +17,10 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"golang.org/x/sys/unix"
+
+	"kowaza/internal/sys"
 )
 
 // File is where the settings are unless KOWAZA_CONF in the environment names
@@ -374,11 +378,17 @@ func Read(name string, root bool) (*Settings, error) {
 // Errors name the file, and the line where there is one; fs.ErrNotExist comes
 // through where there is no file.
 func ReadFile(name string, root bool) ([]byte, error) {
-	// O_NONBLOCK: somebody's FIFO in the file's place must not hold up cron.
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
+	// O_NONBLOCK: somebody's FIFO in the file's place must not hold up cron. It is
+	// taken back before the runtime sees it, which else makes an epoll for it: of a run
+	// of a millisecond that is a part.
+	fd, err := sys.Openat(unix.AT_FDCWD, name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
 	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {

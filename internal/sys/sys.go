@@ -42,6 +42,33 @@ func Fstat(fd int, st *unix.Stat_t) error {
 	}
 }
 
+// An ID tells one directory from every other that is there at the same time. The zero
+// value is none's.
+type ID struct {
+	major, minor uint32
+	ino          uint64
+}
+
+// IDOf returns the ID of what is open as fd, as the kernel knows it by now: the file
+// system is not asked, and cannot hold up who does (statx(2), AT_STATX_DONT_SYNC).
+func IDOf(fd int) (ID, error) {
+	for {
+		var st unix.Statx_t
+		err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st)
+		switch err {
+		case nil:
+			return ID{st.Dev_major, st.Dev_minor, st.Ino}, nil
+		case unix.EINTR:
+		case unix.ENOSYS, unix.EPERM: // Linux before 4.11, or a filter of system calls
+			var st unix.Stat_t
+			err := Fstat(fd, &st)
+			return ID{unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino}, err
+		default:
+			return ID{}, err
+		}
+	}
+}
+
 // Lstatat is fstatat(2) that follows no link.
 func Lstatat(dir int, name string, st *unix.Stat_t) error {
 	for {

@@ -70,6 +70,56 @@ func Stat(name string) (os.FileInfo, error) {
 	return info, err
 }
 
+// A stated is what Stat returned.
+type stated struct {
+	info os.FileInfo
+	err  error
+}
+
+// statAll is Stat of many names, in their order, with one wait for all.
+func statAll(names []string) []stated {
+	if len(names) == 0 {
+		return nil
+	}
+	all, err := within(func() ([]stated, error) {
+		all := make([]stated, len(names))
+		for i, name := range names {
+			all[i].info, all[i].err = os.Stat(name)
+		}
+		return all, nil
+	})
+	if err == nil {
+		return all
+	}
+	all = make([]stated, len(names)) // which of them was it?
+	for i, name := range names {
+		all[i].info, all[i].err = Stat(name)
+	}
+	return all
+}
+
+// stats are what there is of some names, each of which is looked at once.
+type stats struct {
+	names []string
+	index map[string]int
+	all   []stated
+}
+
+func newStats() *stats { return &stats{index: make(map[string]int)} }
+
+// want notes that a name will be asked for.
+func (s *stats) want(name string) {
+	if _, ok := s.index[name]; !ok {
+		s.index[name] = len(s.names)
+		s.names = append(s.names, name)
+	}
+}
+
+func (s *stats) ask() { s.all = statAll(s.names) }
+
+// of returns what there is of a name that was wanted.
+func (s *stats) of(name string) stated { return s.all[s.index[name]] }
+
 // A patientReader reads a file of a user's, at most so many bytes of it: it may grow
 // while it is being read.
 type patientReader struct {

@@ -151,24 +151,6 @@ func TestPatternWays(t *testing.T) {
 	}
 }
 
-// TestPatternUnreadable proves that a domain that cannot be read is told and the rest
-// done.
-func TestPatternUnreadable(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may read it")
-	}
-	h := newHost(t, nobodyElse)
-	h.dirs("/m/a/u", "/m/b/u")
-	if err := os.Chmod(h.path("/m/a"), 0); err != nil {
-		t.Fatal(err)
-	}
-	defer os.Chmod(h.path("/m/a"), 0o755)
-	got, fails := h.pattern("/m/*/*", "")
-	if !slices.Equal(got, []string{"b/u @/m/b/u"}) || !slices.Equal(fails, []string{"open @/m/a: permission denied"}) {
-		t.Errorf("%q, %q", got, fails)
-	}
-}
-
 // TestPatternMany proves that each directory of many comes once, in batches too, and
 // that the walk ends where nobody wants more.
 func TestPatternMany(t *testing.T) {

@@ -256,11 +256,21 @@ func (l *VirtualList) flush() {
 		names[c.Name], names[c.account] = true, true
 	}
 	logins, homes, failed := l.Passwd.byNames(names)
+	dirs := newStats()
+	for _, c := range l.batch {
+		for _, name := range []string{c.account, c.Name} {
+			if login := logins[name]; login != nil && path.Clean(login.Home) != c.Home {
+				dirs.want(login.Home)
+				dirs.want(c.Home)
+			}
+		}
+	}
+	dirs.ask()
 	for _, c := range l.batch {
 		if l.stopped {
 			break
 		}
-		home, err := isLoginHome(c, logins, failed)
+		home, err := isLoginHome(c, logins, failed, dirs)
 		// A name service may answer by a longer name than was asked for.
 		home = home || homes[c.Home]
 		switch {
@@ -275,7 +285,7 @@ func (l *VirtualList) flush() {
 
 // isLoginHome reports whether the candidate's directory is the home of the login
 // that its line names, or of one with its own name, under whatever path.
-func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, error) {
+func isLoginHome(c candidate, logins map[string]*Login, failed error, dirs *stats) (bool, error) {
 	for _, name := range []string{c.account, c.Name} {
 		login := logins[name]
 		if login == nil {
@@ -287,14 +297,13 @@ func isLoginHome(c candidate, logins map[string]*Login, failed error) (bool, err
 		if path.Clean(login.Home) == c.Home {
 			return true, nil
 		}
-		a, err1 := Stat(login.Home)
-		b, err2 := Stat(c.Home)
-		for _, err := range []error{err1, err2} {
+		a, b := dirs.of(login.Home), dirs.of(c.Home)
+		for _, err := range []error{a.err, b.err} {
 			if unanswered(err) {
 				return false, err
 			}
 		}
-		if err1 == nil && err2 == nil && os.SameFile(a, b) {
+		if a.err == nil && b.err == nil && os.SameFile(a.info, b.info) {
 			return true, nil
 		}
 	}
