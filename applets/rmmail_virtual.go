@@ -111,6 +111,23 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 		// Room for more targets than there may be workers (maildir.MaxJobs): reading
 		// the list of users then never holds one up.
 		targets: make(chan *maildir.Target, maildir.MaxJobs), end: make(chan struct{}), places: make(map[string]bool)}
+	if v.virtualUsers, err = findVirtualUsers(env, s); err != nil {
+		return err
+	}
+	r := newMaildirRun(env, opt, &o.maildirOptions, lines, false)
+	return r.totals(cleanVirtual(r, v))
+}
+
+// virtualUsers are the virtual users that the settings tell of.
+type virtualUsers struct {
+	list interface {
+		Each(user func(users.Virtual) bool, fail func(error)) error
+	}
+	where, none string // which were looked for; what is said where there are none
+}
+
+// findVirtualUsers returns how to find them.
+func findVirtualUsers(env *cli.Env, s *settings.Settings) (v virtualUsers, err error) {
 	passwd := users.Passwd{Root: env.Root}
 	switch {
 	case s.Users != settings.Default().Users:
@@ -120,15 +137,14 @@ func runRmmailVirtual(env *cli.Env, argv []string) error {
 			v.where = " of " + s.VUser
 		}
 	case s.VMDir == "" && s.VUser == "":
-		return errors.New("neither VMDIR nor VUSER is set: say in " + settings.File +
+		return v, errors.New("neither VMDIR nor VUSER is set: say in " + settings.File +
 			" where the virtual users' homes are, or whose they are")
 	default:
 		list := users.VirtualList{Assign: qmailDir(env, s) + "/users/assign", VMDir: s.VMDir, VUser: s.VUser, Passwd: passwd}
 		v.list, v.where = list, where(list)
 		v.none = list.Assign + ": no virtual user"
 	}
-	r := newMaildirRun(env, opt, &o.maildirOptions, lines, false)
-	return r.totals(cleanVirtual(r, v))
+	return v, nil
 }
 
 // notEntered is what like messages are about where a Maildir cannot be entered.
@@ -223,16 +239,13 @@ func where(list users.VirtualList) string {
 
 // A virtualRun finds the users while their Maildirs are being cleaned.
 type virtualRun struct {
-	env  *cli.Env
-	list interface {
-		Each(user func(users.Virtual) bool, fail func(error)) error
-	}
-	where, none string // which users were looked for; what is said where there are none
-	settings    *settings.Settings
-	rules       *rules.Rules // may be nil
-	skip        []string
-	asked       bool // somebody asks what a user is called
-	share       shard
+	env *cli.Env
+	virtualUsers
+	settings *settings.Settings
+	rules    *rules.Rules // may be nil
+	skip     []string
+	asked    bool // somebody asks what a user is called
+	share    shard
 
 	targets chan *maildir.Target
 	end     chan struct{} // closed when nobody takes targets any more

@@ -43,6 +43,8 @@ var demoSteps = []struct {
 	{"smtpauthstr", `smtpauthstr hanako passwd`, 0, `aGFuYWtvAGhhbmFrbwBwYXNzd2Q=`},
 	{"jmailsend", `jmailsend -v -e jis -c 100 -j 4`, 0, `jmailsend: 100 of 100 copies sent, [\d.]+ seconds, [\d.]+ copies a second`},
 	{"mailtest", `echo hello | mailtest`, 99, `hello <and> <and>`},
+	{"mailquotacheck", `echo hello | mailquotacheck ~/quota/Maildir`, 0, `\(it prints nothing\)`},
+	{"mailquotacheck", `head -c 2000 /dev/zero | mailquotacheck ~/quota/Maildir`, 100, `Sorry, this mailbox is full. \(#5.2.2\)`},
 }
 
 // newDemo makes a checkout in which the demo can run, of which everything but

@@ -41,9 +41,14 @@ var names = map[string]map[string]string{
 		"COUNT": "JMAIL_COUNT", "NUM": "JMAIL_COUNT", "NUMBER": "JMAIL_COUNT", "TIMES": "JMAIL_COUNT",
 		"MAILER": "SENDMAIL", "MAILPROG": "SENDMAIL", "SENDMAIL_PATH": "SENDMAIL", "SENDMAILPATH": "SENDMAIL", "SENDMAIL_CMD": "SENDMAIL",
 	},
+	"mailquotacheck": {"HARDQUOTABUFFER": "QUOTA_BUFFER"},
 	"rmmail_virtual": {"VIRTUALDIR": "VMDIR", "VIRTUAL_DIR": "VMDIR", "VIRTUALUSER": "VUSER", "VIRTUAL_USER": "VUSER"},
 	"rmoldmail":      {"VIRTUALDIR": "VMDIR", "VIRTUAL_DIR": "VMDIR"},
 }
+
+// quotaPrograms are the variables of the page's mailquotacheck that name the programs
+// which it runs.
+var quotaPrograms = []string{"cat", "expr", "wc", "du", "bc", "cut", "awk", "echo", "date", "grep", "pwd"}
 
 // qmailNames are what scripts call qmail's directory, whatever they do there.
 var qmailNames = map[string]string{"QMAILDIR": "QMAIL", "QMAIL_DIR": "QMAIL", "QMAILHOME": "QMAIL", "QMAIL_HOME": "QMAIL",
@@ -142,6 +147,7 @@ func (c *carrier) sort(s Setting) {
 	case s.Name == "":
 		c.refuse(s.at, "", s.Text, s.Bad)
 	case key == "" && (ownName.re().MatchString(s.Name) || arguments.re().MatchString(s.Text)):
+	case key == "" && c.applet == "mailquotacheck" && slices.Contains(quotaPrograms, s.Name):
 	case key == "":
 		c.refuse(s.at, "", s.Text, "no such key")
 	case !slices.Contains(c.uses, key):
@@ -284,6 +290,9 @@ func (c *carrier) below(line string, at int) {
 	for _, key := range c.uses {
 		if key == "DAYS" && c.sure {
 			continue // found wherever it stands
+		}
+		if key == "QUOTA" && strings.ContainsAny(line, "$`") {
+			continue // the user's .quota, which is read in its place
 		}
 		if belowKey(key).MatchString(upper) {
 			c.refuse(at, key, line, key+" is set below the settings at the top")

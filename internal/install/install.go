@@ -497,6 +497,10 @@ func (in *Installer) replace(p place) {
 		}
 	default:
 		script = ReadScript(text)
+		if applet == "mailquotacheck" && !forced && !pageQuotacheck(text, script) {
+			in.leave(name, "not the script of the page: left alone, see --force")
+			return
+		}
 	}
 	c := Carry(script, applet, in.conf.text, forced)
 	// A filter that ends with another status sends mail elsewhere.

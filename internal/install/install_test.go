@@ -718,7 +718,7 @@ func TestInstallSample(t *testing.T) {
 	want := settings.Default()
 	want.VMDir, want.VUser, want.Sendmail, want.JMailFrom = s.VMDir, s.VUser, s.Sendmail, s.JMailFrom
 	want.QMailStop, want.QMailStart = s.QMailStop, s.QMailStart
-	want.Inbox, want.Rules = s.Inbox, s.Rules
+	want.Inbox, want.Rules, want.QuotaWarn, want.QuotaMessage = s.Inbox, s.Rules, s.QuotaWarn, s.QuotaMessage
 	if *s != *want {
 		t.Errorf("the sample shows %+v, the defaults are %+v", s, want)
 	}

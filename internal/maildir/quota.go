@@ -1,8 +1,6 @@
 package maildir
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
 
 	"kowaza/internal/sys"
@@ -15,11 +13,7 @@ const quotaFile = "maildirsize"
 // 2^53, the largest number that all who read such a file take for what it is.
 const maxBooked = 1 << 53
 
-// subtract subtracts what was removed: one line, written at once, as a delivery
-// program adds one (Maildir++). The file is never created, since one without
-// its first line would lift the quota, and never reached through a link. One with
-// another owner than the Maildir's, or root, or with a second name is another's
-// file that somebody has put there.
+// subtract takes off what was removed, see addLine.
 //
 // What is in .Trash, and has the flag T, is left out where trash says that this
 // quota does not count it.
@@ -57,36 +51,11 @@ func subtract(dir int, owner uint32, done tally, trash TrashQuota) error {
 	if done.quota.Bytes > maxBooked {
 		return ErrQuotaSum
 	}
-	fd, err := sys.Openat(dir, quotaFile, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	err := addLine(dir, owner, appendLine(nil, -removed.Bytes, -removed.Removed))
 	if err == unix.ENOENT {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if err := sys.Fstat(fd, &st); err != nil {
-		return err
-	}
-	if err := trustQuota(&st, owner); err != nil {
-		return err
-	}
-	line := strconv.AppendInt(nil, -removed.Bytes, 10)
-	line = append(line, ' ')
-	line = strconv.AppendInt(line, -removed.Removed, 10)
-	line = append(line, '\n')
-	for {
-		n, err := unix.Write(fd, line)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return err
-		case n < len(line):
-			return unix.ENOSPC // a second write would not be one line any more
-		default:
-			return nil
-		}
-	}
+	return err
 }
 
 func trustQuota(st *unix.Stat_t, owner uint32) error {

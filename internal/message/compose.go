@@ -62,8 +62,8 @@ func (d *Draft) Compose(now time.Time) ([]byte, error) {
 	}
 	fmt.Fprintf(b, "\nTo: %s\n", HeaderAddress(d.To))
 	b.WriteString(subject + words)
-	fmt.Fprintf(b, "\nDate: %s\n", now.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
-	fmt.Fprintf(b, "Message-ID: %s\n", messageID(d.Host, now))
+	fmt.Fprintf(b, "\nDate: %s\n", Date(now))
+	fmt.Fprintf(b, "Message-ID: %s\n", NewID(d.Host, now))
 	for _, f := range d.Fields {
 		if err := f.check(); err != nil {
 			return nil, err
@@ -102,10 +102,13 @@ const maxOctets = 998 - 80
 // made counts the Message-IDs of this process.
 var made atomic.Uint64
 
-// messageID returns one that no other message has: the second, the process and
+// Date returns a moment as a header has it: RFC 5322, 3.3.
+func Date(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05 -0700") }
+
+// NewID returns a Message-ID that no other message has: the second, the process and
 // its counter tell apart what one system makes, 40 random bits what two systems
 // of one name make, as containers that all are process 7.
-func messageID(host string, now time.Time) string {
+func NewID(host string, now time.Time) string {
 	return fmt.Sprintf("<%s.%d.%d.%010x@%s>", now.UTC().Format("20060102150405"),
 		os.Getpid(), made.Add(1), rand.Uint64()>>24, host)
 }

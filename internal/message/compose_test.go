@@ -90,7 +90,7 @@ func TestComposeRefuses(t *testing.T) {
 func TestMessageIDs(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 10000 {
-		id := messageID("h", now)
+		id := NewID("h", now)
 		if seen[id] {
 			t.Fatalf("%s twice", id)
 		}

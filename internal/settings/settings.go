@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kowaza/internal/maildir"
 	"kowaza/internal/sys"
 )
 
@@ -37,6 +38,11 @@ type Settings struct {
 	Inbox        string // INBOX: the directory in a Maildir that is the INBOX; relative, cleaned
 	Rules        string // RULES: a file of retention rules; absolute
 	QuotaTrash   string // QUOTA_TRASH: auto, yes or no
+	Quota        string // QUOTA: what maildir.ParseQuota takes
+	QuotaBuffer  int    // QUOTA_BUFFER: KB
+	QuotaExit    int    // QUOTA_EXIT: status, 100 or 111
+	QuotaWarn    int    // QUOTA_WARN: per cent; 0 is never
+	QuotaMessage string // QUOTA_MESSAGE: a file; absolute
 	QMail        string // QMAIL: qmail's own directory; absolute, cleaned
 	Sendmail     string // SENDMAIL: the sendmail command; absolute
 	JMailTo      string // JMAIL_TO
@@ -53,6 +59,8 @@ type Settings struct {
 const (
 	MaxDays  = 36500
 	MaxCount = 1000000
+
+	MaxBuffer = 1 << 30 // KB
 )
 
 // Default returns the settings of an empty file.
@@ -62,6 +70,9 @@ func Default() *Settings {
 		Days:         21,
 		Maildir:      "Maildir",
 		QuotaTrash:   "auto",
+		Quota:        "5120",
+		QuotaBuffer:  100,
+		QuotaExit:    100,
 		QMail:        "/var/qmail",
 		JMailTo:      "postmaster",
 		JMailCharset: "jis",
@@ -81,19 +92,19 @@ type key struct {
 }
 
 var keys = []key{
-	{"VMDIR", "rmoldmail rmmail_virtual",
+	{"VMDIR", "rmoldmail rmmail_virtual mailquotacheck",
 		func(s *Settings, v string) error { return absPath(&s.VMDir, v) },
 		func(s *Settings) string { return s.VMDir }, false},
-	{"VUSER", "rmmail_virtual",
+	{"VUSER", "rmmail_virtual mailquotacheck",
 		func(s *Settings, v string) error { s.VUser = v; return nil },
 		func(s *Settings) string { return s.VUser }, false},
-	{"USERS", "rmmail_virtual",
+	{"USERS", "rmmail_virtual mailquotacheck",
 		func(s *Settings, v string) error { return usersPattern(&s.Users, v) },
 		func(s *Settings) string { return s.Users }, true},
 	{"DAYS", "rmmail_virtual",
 		func(s *Settings, v string) error { return number(&s.Days, v, 0, MaxDays) },
 		func(s *Settings) string { return strconv.Itoa(s.Days) }, false},
-	{"MAILDIR", "rmoldmail rmmail_virtual",
+	{"MAILDIR", "rmoldmail rmmail_virtual mailquotacheck",
 		func(s *Settings, v string) error { return relPath(&s.Maildir, v) },
 		func(s *Settings) string { return s.Maildir }, true},
 	{"INBOX", "rmoldmail rmmail_virtual",
@@ -102,10 +113,25 @@ var keys = []key{
 	{"RULES", "rmoldmail rmmail_virtual",
 		func(s *Settings, v string) error { return absPath(&s.Rules, v) },
 		func(s *Settings) string { return s.Rules }, true},
-	{"QUOTA_TRASH", "rmoldmail rmmail_virtual",
+	{"QUOTA_TRASH", "rmoldmail rmmail_virtual mailquotacheck",
 		func(s *Settings, v string) error { return oneOf(&s.QuotaTrash, v, "auto", "yes", "no") },
 		func(s *Settings) string { return s.QuotaTrash }, true},
-	{"QMAIL", "rmoldmail rmmail_virtual qqclean jmailsend qmHandle",
+	{"QUOTA", "mailquotacheck",
+		func(s *Settings, v string) error { return quota(&s.Quota, v) },
+		func(s *Settings) string { return s.Quota }, false},
+	{"QUOTA_BUFFER", "mailquotacheck",
+		func(s *Settings, v string) error { return number(&s.QuotaBuffer, v, 0, MaxBuffer) },
+		func(s *Settings) string { return strconv.Itoa(s.QuotaBuffer) }, false},
+	{"QUOTA_EXIT", "mailquotacheck",
+		func(s *Settings, v string) error { return exitStatus(&s.QuotaExit, v, "100", "111") },
+		func(s *Settings) string { return strconv.Itoa(s.QuotaExit) }, true},
+	{"QUOTA_WARN", "mailquotacheck",
+		func(s *Settings, v string) error { return number(&s.QuotaWarn, v, 1, 100) },
+		func(s *Settings) string { return orNone(s.QuotaWarn) }, true},
+	{"QUOTA_MESSAGE", "mailquotacheck",
+		func(s *Settings, v string) error { return absPath(&s.QuotaMessage, v) },
+		func(s *Settings) string { return s.QuotaMessage }, true},
+	{"QMAIL", "rmoldmail rmmail_virtual qqclean mailquotacheck jmailsend qmHandle",
 		func(s *Settings, v string) error { return absPath(&s.QMail, v) },
 		func(s *Settings) string { return s.QMail }, false},
 	{"SENDMAIL", "jmailsend",
@@ -124,7 +150,7 @@ var keys = []key{
 		func(s *Settings, v string) error { return number(&s.JMailCount, v, 1, MaxCount) },
 		func(s *Settings) string { return strconv.Itoa(s.JMailCount) }, false},
 	{"MAILTEST_EXIT", "mailtest",
-		func(s *Settings, v string) error { return exitStatus(&s.MailtestExit, v) },
+		func(s *Settings, v string) error { return exitStatus(&s.MailtestExit, v, "0", "99", "100", "111") },
 		func(s *Settings) string { return strconv.Itoa(s.MailtestExit) }, false},
 	{"QMAIL_STOP", "qmHandle",
 		func(s *Settings, v string) error { s.QMailStop = v; return nil },
@@ -350,12 +376,29 @@ func oneOf(field *string, v string, words ...string) error {
 
 // exitStatus takes the statuses that mean something to qmail-local, see
 // qmail-command(8).
-func exitStatus(field *int, v string) error {
+// exitStatus takes one of some statuses.
+func exitStatus(field *int, v string, statuses ...string) error {
 	var word string
-	if err := oneOf(&word, v, "0", "99", "100", "111"); err != nil {
+	if err := oneOf(&word, v, statuses...); err != nil {
 		return err
 	}
 	return number(field, word, 0, 111)
+}
+
+// orNone is the text of a number that is not set where it is 0.
+func orNone(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func quota(field *string, v string) error {
+	if _, err := maildir.ParseQuota(v); err != nil {
+		return err
+	}
+	*field = v
+	return nil
 }
 
 // maxKey is more than the longest key has letters.

@@ -1,0 +1,126 @@
+package applets
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"kowaza/internal/charset"
+	"kowaza/internal/cli"
+	"kowaza/internal/maildir"
+	"kowaza/internal/message"
+)
+
+// warnEvery is how long a warning lasts: Courier's own lasts a day, which users of a
+// mailbox that stays full do not bear.
+const warnEvery = 7 * 24 * time.Hour
+
+// warnUser puts a warning into a Maildir that is nearly full, and forgets about it when
+// there is less in it. The lock is held: of many deliveries one warns.
+func (q *quotaCheck) warnUser(box *maildir.Box, dir string, a maildir.Answer, l letter) error {
+	now := q.env.Now()
+	u := a.Usage
+	if a.Room == maildir.HasRoom {
+		u = u.Plus(maildir.Usage{Bytes: l.whole, Messages: 1})
+	}
+	share, _ := q.check.Quota.Percent(u)
+	at, warned, err := box.Warned()
+	switch {
+	case err != nil:
+		return err
+	case share < q.warn && a.Room != maildir.NoRoom && warned:
+		return box.Unwarned()
+	case share < q.warn && a.Room != maildir.NoRoom, warned && now.Sub(at) < warnEvery && at.Sub(now) < warnEvery:
+		return nil
+	}
+	host, err := mailHost(q.env, q.settings)
+	if err != nil {
+		return err
+	}
+	text, err := q.warning(host, u, share, now)
+	if err != nil {
+		return err
+	}
+	// First the note: a warning with each mail would be worse than none.
+	if err := box.NoteWarned(now); err != nil {
+		return err
+	}
+	size, err := box.Deliver(text, host, now)
+	if err != nil {
+		return errors.Join(err, box.Unwarned())
+	}
+	if err := box.AddMessage(size); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// maxWarning bounds QUOTA_MESSAGE, in bytes.
+const maxWarning = 64 << 10
+
+// warning writes the message: that of QUOTA_MESSAGE, or ours.
+func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time.Time) ([]byte, error) {
+	limit := q.check.Quota
+	figures := strings.NewReplacer("{used}", megabytes(u.Bytes), "{quota}", megabytes(limit.Bytes), "{percent}", fmt.Sprint(share),
+		"{messages}", fmt.Sprint(u.Messages), "{most}", fmt.Sprint(limit.Messages))
+	file := q.settings.QuotaMessage
+	if file == "" {
+		to := q.env.Getenv("LOCAL") + "@" + q.env.Getenv("HOST") // as qmail-local tells them
+		if message.CheckAddress(to) != nil {
+			to = "postmaster@" + host
+		}
+		body := warningText
+		if limit.Bytes == 0 {
+			body = warningMessages
+		}
+		utf8, err := charset.Find("utf8")
+		if err != nil {
+			return nil, err
+		}
+		d := message.Draft{Charset: utf8, From: "MAILER-DAEMON@" + host, To: to, Host: host, Subject: warningSubject,
+			Fields: []message.Field{{Name: "Auto-Submitted", Value: "auto-generated"}}, Body: figures.Replace(body)}
+		return d.Compose(now)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxWarning+1))
+	if err == nil && len(text) > maxWarning {
+		err = errors.New("too large for a warning")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, cli.Bare(err))
+	}
+	head := fmt.Sprintf("Date: %s\nMessage-ID: %s\n", message.Date(now), message.NewID(host, now))
+	return []byte(head + figures.Replace(string(text))), nil
+}
+
+func megabytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
+
+const warningSubject = "メールボックスの残りが少なくなりました / Your mailbox is nearly full"
+
+const warningText = `メールボックスの使用量が上限の {percent} % になりました
+({quota} MB のうち {used} MB)。
+上限に達すると、新しいメールを受け取れなくなります。
+不要なメールを削除してください。ごみ箱の中のメールも数えます。
+
+Your mailbox holds {used} of {quota} MB, which is {percent} %.
+When it is full no more mail can come in. Please delete what you
+do not need; what is in the trash counts as well.
+`
+
+// warningMessages is the same where the limit is a number of messages.
+const warningMessages = `メールボックスの使用量が上限の {percent} % になりました
+({most} 通のうち {messages} 通)。
+上限に達すると、新しいメールを受け取れなくなります。
+不要なメールを削除してください。ごみ箱の中のメールも数えます。
+
+Your mailbox holds {messages} of {most} messages, which is {percent} %.
+When it is full no more mail can come in. Please delete what you
+do not need; what is in the trash counts as well.
+`
