@@ -118,3 +118,39 @@ func (s setting) jmailJobs() []job {
 		},
 	}
 }
+
+// quotaJobs measures what a check costs that stands before each delivery: beside the
+// script, whose du grows with the Maildir, and a recount beside Courier's own.
+func (s setting) quotaJobs() []job {
+	calls, few, many := s.size(200, 5), s.size(10, 2), s.size(100000, 1000)
+	const home = `HOME="$1"/u0 KOWAZA_CONF="$1"/conf `
+	box := func(messages int) func(dir string) error {
+		return func(dir string) error {
+			if err := (tree{users: 1, messages: messages, size: 2048, oldDays: 100, plain: true}).make(dir); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(dir, "mail"), []byte(message(2<<10)), 0o644); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, "conf"), []byte("QUOTA=10G\n"), 0o644)
+		}
+	}
+	check := func(calls int) []program {
+		return []program{
+			repeat(calls, "kowaza", home+s.kowaza+` mailquotacheck <"$1"/mail`),
+			repeat(calls, "kowaza's start", s.kowaza+` mkdigest "<1@a>b" >/dev/null`),
+			repeat(calls, "script with du", `printf 10000000 >"$1"/u0/.quota; `+home+s.originals+`/mailquotacheck <"$1"/mail; rm "$1"/u0/.quota`),
+		}
+	}
+	return []job{
+		{name: fmt.Sprintf("mailquotacheck, %d calls, empty Maildir", calls), make: box(0), programs: check(calls)},
+		{name: fmt.Sprintf("mailquotacheck, %d calls, %d messages", few, many), make: box(many), programs: check(few)},
+		{
+			name: fmt.Sprintf("mailquotacheck, recount of %d messages", many), make: box(many),
+			programs: []program{
+				{name: "kowaza", line: `rm -f "$1"/u0/Maildir/maildirsize; ` + home + s.kowaza + ` mailquotacheck <"$1"/mail`},
+				{name: "maildirmake -q", line: `rm -f "$1"/u0/Maildir/maildirsize; maildirmake.maildrop -q 10000000000S "$1"/u0/Maildir`, needs: []string{"maildirmake.maildrop"}},
+			},
+		},
+	}
+}

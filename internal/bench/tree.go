@@ -23,6 +23,7 @@ type tree struct {
 	old      int // per cent of the messages that are oldDays old, spread evenly
 	oldDays  int
 	folders  string // names of folders that share the messages with the inbox
+	plain    bool   // names do not tell the size, as qmail-local's
 	hollow   bool   // the messages' blocks are reserved and never written, see store
 }
 
@@ -103,6 +104,9 @@ func (t tree) deliver(box string, user, n int, body []byte) error {
 	}
 	at := time.Now().Add(-age)
 	name := fmt.Sprintf("%d.M%06dP%dV0I%d.mail,S=%d", at.Unix(), n, user, n, len(body))
+	if t.plain {
+		name = fmt.Sprintf("%d.%d.mail", at.Unix(), n)
+	}
 	sub := "cur"
 	if n%10 == 0 {
 		sub = "new"

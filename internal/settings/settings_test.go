@@ -37,11 +37,16 @@ func TestParse(t *testing.T) {
 		"USERS=/var//vmail/*/*/\n" +
 		"RULES=/etc/kowaza.rules\n" +
 		"QUOTA_TRASH=yes\n" +
+		"QUOTA=10S,6C\n" +
+		"QUOTA_BUFFER=0\n" +
+		"QUOTA_EXIT=111\n" +
+		"QUOTA_WARN=90\n" +
+		"QUOTA_MESSAGE=/etc/full\n" +
 		"DAYS=010"
 	got, err := Parse("f", []byte(text))
 	want := &Settings{
 		VMDir: "/home/popuser", Users: "/var/vmail/*/*", Days: 10, Maildir: "mail/Maildir", Inbox: "Inbox",
-		Rules: "/etc/kowaza.rules", QuotaTrash: "yes", QMail: "/opt/my qmail", Sendmail: "/usr/lib/send mail",
+		Rules: "/etc/kowaza.rules", QuotaTrash: "yes", Quota: "10S,6C", QuotaExit: 111, QuotaWarn: 90, QuotaMessage: "/etc/full", QMail: "/opt/my qmail", Sendmail: "/usr/lib/send mail",
 		JMailTo: "$HOME`x`", JMailCharset: "utf8", JMailCount: 1000000, MailtestExit: 0,
 		QMailStop: "svc -d /service/qmail-send#1", QMailStart: "svc -u # up",
 	}
@@ -89,6 +94,11 @@ func TestParseErrors(t *testing.T) {
 		"USERS=/var/*/../x":                 "USERS: /var/*/../x: has a .. in it",
 		"USERS=/var/a*/x":                   "USERS: /var/a*/x: a * stands for a whole name between slashes, and ? and [ for nothing",
 		"USERS=/var/*/[ab]":                 "USERS: /var/*/[ab]: a * stands for a whole name between slashes, and ? and [ for nothing",
+		"QUOTA=many":                        "QUOTA: many: not a quota",
+		"QUOTA_BUFFER=1073741825":           "QUOTA_BUFFER: 1073741825: not a number from 0 to 1073741824",
+		"QUOTA_EXIT=99":                     "QUOTA_EXIT: 99: not one of 100, 111",
+		"QUOTA_WARN=101":                    "QUOTA_WARN: 101: not a number from 1 to 100",
+		"QUOTA_MESSAGE=full":                "QUOTA_MESSAGE: full: not an absolute path",
 		"RULES=rules":                       "RULES: rules: not an absolute path",
 		"QUOTA_TRASH=maybe":                 "QUOTA_TRASH: maybe: not one of auto, yes, no",
 	} {
