@@ -35,7 +35,7 @@ fuzz:
 SOAK = 10
 soak:
 	KOWAZA_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 \
-		-run '^Test(Hostile|Faults|Killed|Load|InstallRandom|BuildReproducible|Vulnerabilities)' ./applets ./internal/install ./internal/ci
+		-run '^Test(Hostile|Faults|Killed|Load|InstallRandom|QuotaExact|BuildReproducible|Vulnerabilities)' ./applets ./internal/maildir ./internal/install ./internal/ci
 
 test-deps:
 	@sh .ci/test-deps
