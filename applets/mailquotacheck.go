@@ -218,7 +218,9 @@ func (q *quotaCheck) message(args []string) error {
 	defer box.Close()
 	q.check.Quota = limit
 	if (limit == maildir.Quota{}) {
-		q.tell(dir, maildir.Usage{}, l, "room")
+		if q.opt.verbose {
+			q.env.Warn("%s: no limit: room", dir)
+		}
 		return nil
 	}
 	if err := box.Lock(lockWait); err != nil {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -346,4 +347,33 @@ func TestCountLarge(t *testing.T) {
 	if sum, ok := b.Booked(time.Now()); !ok || sum != want {
 		t.Errorf("booked %v, %v", sum, ok)
 	}
+}
+
+// FuzzSumFile proves that whatever stands in a maildirsize is read without a crash, that
+// what is used has no negative sum, and that what a count writes is read as it was.
+func FuzzSumFile(f *testing.F) {
+	now := time.Unix(1800000000, 0)
+	for _, text := range []string{"", "1000S\n", "1000S\n5 1\n", "1000S,2C\n5 1 1800000000\n0 0 1800000000 7\n", "x\n-5 -1\n", "1S\n9223372036854775807 1\n1 1\n", "1S\n1\n\x00\n"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var s sumFile
+		s.parse(text, true, now)
+		if s.usable && (s.sum.Bytes < 0 || s.sum.Messages < 0) || len(s.bookings) > maxBookings {
+			t.Fatalf("%q: %+v", text, s)
+		}
+		if !s.usable {
+			return
+		}
+		written := append([]byte(Quota{Bytes: 1}.Definition()), '\n')
+		written = appendLine(written, 3, 1)
+		for _, b := range s.bookings {
+			written = b.append(written)
+		}
+		var again sumFile
+		again.parse(written, true, now)
+		if !again.usable || !slices.Equal(again.bookings, s.bookings) {
+			t.Fatalf("%q is read as %+v, %+v", written, again, s)
+		}
+	})
 }
