@@ -42,6 +42,9 @@ var demoSteps = []struct {
 	{"mkdigest", `mkdigest "<1234.1096123456@mail.hoge.cxm>passwd"`, 0, `edcb5de1cf7cfe764cd4491ca9c96ad5`},
 	{"smtpauthstr", `smtpauthstr hanako passwd`, 0, `aGFuYWtvAGhhbmFrbwBwYXNzd2Q=`},
 	{"jmailsend", `jmailsend -v -e jis -c 100 -j 4`, 0, `jmailsend: 100 of 100 copies sent, [\d.]+ seconds, [\d.]+ copies a second`},
+	{"mailmatch", `mailmatch Subject 未承諾広告 <~/advertisement`, 0, `\(it prints nothing\)`},
+	{"mailmatch", `mailmatch From,Sender . <~/advertisement`, 1, `\(it prints nothing\)`},
+	{"mailmatch", `mailmatch -x 99 Subject "^未承諾" <~/advertisement`, 99, `\(it prints nothing\)`},
 	{"mailtest", `echo hello | mailtest`, 99, `hello <and> <and>`},
 }
 
