@@ -357,7 +357,7 @@ func examples(page string) (blocks []string) {
 			return blocks
 		}
 		block, page, _ = strings.Cut(page, ".Ed\n")
-		block = strings.ReplaceAll(block, "\\e\n", "\\\n")
+		block = strings.ReplaceAll(block, `\e`, `\`)
 		blocks = append(blocks, strings.ReplaceAll(block, `\&`, ""))
 	}
 }
