@@ -447,6 +447,10 @@ var faultScenes = []*faultScene{
 			must(t, os.WriteFile(dir+"/kowaza.conf", []byte("MAILTEST_EXIT=99\n"), 0o644))
 			return &faultPlace{env: []string{"KOWAZA_CONF=" + dir + "/kowaza.conf"}, stdin: "a\nb\n", stdout: "a\n<and>\nb\n<and>\n<and>\n", left: nothing, kept: always, once: true}
 		}},
+	{name: "mailmatch", what: "a pipe", calls: []string{"read:EIO,EINTR,EISDIR", "write:EIO,ENOSPC,EINTR,EPIPE"}, status: 100, fail: 111,
+		make: func(t *testing.T, dir string) *faultPlace {
+			return &faultPlace{args: []string{"-x", "100", "-l", "5", "Subject", "a"}, stdin: "Subject: a\n\nb\n", stdout: refusal, left: nothing, kept: always, once: true}
+		}},
 	{name: "mkdigest", what: "a password", calls: []string{"read:EIO,EINTR", "write:EIO,ENOSPC,EINTR,EPIPE"}, fail: 1,
 		make: func(t *testing.T, dir string) *faultPlace {
 			return &faultPlace{args: []string{"-p", "<1234.1096123456@mail.hoge.cxm>"}, stdin: "passwd\n", stdout: "edcb5de1cf7cfe764cd4491ca9c96ad5\n", left: nothing, kept: always, once: true}

@@ -188,6 +188,7 @@ func TestShortReads(t *testing.T) {
 		status int
 	}{
 		{[]string{"mailtest", "-x", "0"}, text, marked(text), 0},
+		{[]string{"mailmatch", "Subject", "^end$"}, strings.Repeat("A: b\n", 3000) + "Subject: end", "", 0},
 		{[]string{"mkdigest", "-p", "<1234.1096123456@mail.hoge.cxm>"}, "passwd\nmore\n", "edcb5de1cf7cfe764cd4491ca9c96ad5\n", 0},
 		{[]string{"mkdigest", "-p", "<1234.1096123456@mail.hoge.cxm>"}, "passwd", "edcb5de1cf7cfe764cd4491ca9c96ad5\n", 0},
 		{[]string{"smtpauthstr", "hanako"}, "passwd\n", "aGFuYWtvAGhhbmFrbwBwYXNzd2Q=\n", 0},
@@ -242,7 +243,7 @@ func TestOutputLost(t *testing.T) {
 		{"mkdigest", "<1@x>password"}, {"mkdigest", "-u", "u", "<1@x>password"},
 		{"smtpauthstr", "u", "password"}, {"smtpauthstr", "-l", "u", "password"}, {"smtpauthstr", "-d", "aGFuYWtvAGhhbmFrbwBwYXNzd2Q="},
 		{"jmailsend", "-n", "-t", "b@c.test"},
-		{"mailtest"},
+		{"mailtest"}, {"mailmatch", "-x", "100", "-l", "1"},
 		{"qmHandle", "-l"}, {"qmHandle", "-s"}, {"qmHandle", "--json", "-l"}, {"qmHandle", "-m" + strconv.FormatUint(q.going[0], 10)}, {"qmHandle", "-V"}, {"qmHandle", "-D"},
 	}
 	for _, a := range All {

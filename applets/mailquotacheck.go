@@ -230,7 +230,7 @@ func (q *quotaCheck) message(args []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	q.tell(dir, a.Usage, l, rooms[a.Room]+counted(a.Counted))
+	q.tell(dir, a.Usage, l, rooms[a.Room]+byCount(a.Counted))
 	if q.warn > 0 && !q.opt.dryRun {
 		if err := q.warnUser(box, dir, a, l); err != nil {
 			q.env.Warn("%s: warning: %s", dir, cli.Describe(err))
@@ -245,7 +245,7 @@ const lockWait = 30 * time.Second
 // rooms are the answers as -v tells them.
 var rooms = map[maildir.Room]string{maildir.HasRoom: "room", maildir.NoRoom: "no room", maildir.MayBeFull: "may be full"}
 
-func counted(yes bool) string {
+func byCount(yes bool) string {
 	if yes {
 		return ", counted"
 	}

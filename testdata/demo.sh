@@ -187,6 +187,12 @@ show 0 'jmailsend: 100 of 100 copies sent, *' 'jmailsend -v -e jis -c 100 -j 4'
 [ "$(files "$demo/sent")" -eq 100 ] || bad "sendmail got $(files "$demo/sent") copies; want 100"
 [ "$(grep -l 'charset=ISO-2022-JP' "$demo/sent/"* | wc -l)" -eq 100 ] || bad 'not every copy is ISO-2022-JP'
 
+step mailmatch 'a header as a reader sees it'
+printf 'Subject: =?ISO-2022-JP?B?GyRCTCQ+NUJ6OS05cBsoQg==?=\n\ntext\n' >"$demo/advertisement"
+show 0 '' 'mailmatch Subject 未承諾広告 <~/advertisement'
+show 1 '' 'mailmatch From,Sender . <~/advertisement'
+show 99 '' 'mailmatch -x 99 Subject "^未承諾" <~/advertisement'
+
 step mailtest 'what a .qmail program receives'
 show 99 'hello
 <and>

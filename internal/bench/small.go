@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // repeat is a program that is called again and again by a shell.
@@ -58,6 +59,29 @@ func (s setting) mailtestJobs() []job {
 			},
 		},
 	}
+}
+
+// mailmatchJobs measures what a line of a .qmail file costs each message. Perl with
+// Encode is what else can read an encoded word and answers by its status.
+func (s setting) mailmatchJobs() []job {
+	calls := s.size(200, 5)
+	data := func(dir string) error {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		const subject = "Subject: =?ISO-2022-JP?B?GyRCTCQ+NUJ6OS05cCIoGyhC?=\n =?ISO-2022-JP?B?GyRCJCpGQCRKPnBKcxsoQg==?=\n"
+		head := strings.Repeat("Received: from mail.example.jp (192.0.2.1)\n  by mail.example.com with SMTP; 25 Sep 2004 14:44:16 -0000\n", 5)
+		return os.WriteFile(filepath.Join(dir, "mail"), []byte(head+subject+message(4<<10)), 0o644)
+	}
+	const perl = `perl -Mutf8 -MEncode -e '$/ = ""; $_ = <STDIN>; s/\n[ \t]+/ /g;
+		for (/^Subject:[ \t]*(.*)/mgi) { exit 0 if decode("MIME-Header", $_) =~ /未承諾広告※お得/i } exit 1' <"$1"/mail`
+	return []job{{
+		name: fmt.Sprintf("mailmatch, %d mails of 4 kB", calls), make: data,
+		programs: []program{
+			repeat(calls, "kowaza", s.kowaza+` mailmatch Subject 未承諾広告※お得 <"$1"/mail || exit`),
+			repeat(calls, "perl, Encode", perl+` || exit`, "perl"),
+		},
+	}}
 }
 
 func makeMail(size int) func(dir string) error {

@@ -22,7 +22,11 @@ type Env struct {
 	Stderr io.Writer
 	Getenv func(string) string
 	Now    func() time.Time
-	Root   string // goes before absolute system paths; empty but in tests
+
+	// LookupEnv tells a variable that is empty from one that is not set.
+	LookupEnv func(string) (string, bool)
+
+	Root string // goes before absolute system paths; empty but in tests
 
 	Files  fs.FS                  // what is put in place by an installation; nil: nothing
 	Binary func() (string, error) // the file of the binary that runs; nil: it has none
@@ -43,7 +47,7 @@ type Env struct {
 // System is the Env of the real world.
 func System() *Env {
 	return &Env{Stdin: os.Stdin, Stdout: NewOutput(stream{os.Stdout}), Stderr: stream{os.Stderr},
-		Getenv: os.Getenv, Now: time.Now, Binary: executable}
+		Getenv: os.Getenv, LookupEnv: os.LookupEnv, Now: time.Now, Binary: executable}
 }
 
 // executable returns the file of the binary that runs: what was called, where there

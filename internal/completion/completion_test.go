@@ -91,7 +91,7 @@ type completed struct {
 
 // completions of both shells. root is a user and /usr a directory everywhere.
 var completions = []completed{
-	{"kowaza ", "jmailsend mailquotacheck mailtest mkdigest qmHandle qqclean rmmail_virtual rmoldmail smtpauthstr"},
+	{"kowaza ", "jmailsend mailmatch mailquotacheck mailtest mkdigest qmHandle qqclean rmmail_virtual rmoldmail smtpauthstr"},
 	{"kowaza rmo", "rmoldmail"},
 	{"kowaza mailtest -x ", "0 100 111 99"},
 	{"kowaza rmoldmail.sh --ke", "--keep-flagged"},
@@ -114,6 +114,7 @@ var completions = []completed{
 	{"jmailsend --charset=s", "sjis"},
 	{"jmailsend --to roo", "root"},
 	{"mailtest --exit 1", "100 111"},
+	{"mailmatch --exit=9", "99"},
 	{"qqclean ", "1000 1001 2000"},
 	{"qqclean -n 10", "1000 1001"},
 	{"qqclean -- 2", "2000"},

@@ -80,7 +80,7 @@ func (d *Draft) Compose(now time.Time) ([]byte, error) {
 // check says why a field cannot stand in a header as it is: RFC 5322, 2.2. A line of
 // its value that begins with a blank goes on the one before it.
 func (f Field) check() error {
-	if f.Name == "" || strings.ContainsFunc(f.Name, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' }) {
+	if !IsFieldName(f.Name) {
 		return fmt.Errorf("%q: no name of a header field", f.Name)
 	}
 	for i, line := range strings.Split(f.Value, "\n") {

@@ -14,10 +14,18 @@ import (
 func cutField(field []byte) (name, value []byte, ok bool) {
 	name, value, ok = bytes.Cut(field, []byte(":"))
 	name = bytes.TrimRight(name, " \t")
-	for _, c := range name {
-		ok = ok && c > ' ' && c < 0x7f
+	return name, value, ok && IsFieldName(name)
+}
+
+// IsFieldName reports whether a header field may be called that: printable ASCII
+// without a blank or a colon (RFC 5322, 2.2).
+func IsFieldName[T string | []byte](name T) bool {
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; c <= ' ' || c >= 0x7f || c == ':' {
+			return false
+		}
 	}
-	return name, value, ok && len(name) > 0
+	return len(name) > 0
 }
 
 // Fields gives each field of a header that is in memory: its name as it stands, and
@@ -64,6 +72,31 @@ func HeaderEnd(text []byte, from int) int {
 			return from
 		}
 	}
+}
+
+// ReadHeader returns the header of the message that r gives, without the empty line
+// that ends it: at most limit bytes, what follows belongs to no header. It may have
+// read more of r than it returns.
+func ReadHeader(r io.Reader, limit int) ([]byte, error) {
+	text := make([]byte, 0, min(limit, 8<<10)) // most are shorter
+	for len(text) < limit {
+		if len(text) == cap(text) {
+			text = append(make([]byte, 0, min(limit, 4*cap(text))), text...)
+		}
+		n, err := r.Read(text[len(text):cap(text)])
+		from := max(0, len(text)-len("\n\r")) // the line before may have ended here
+		text = text[:len(text)+n]
+		if end := HeaderEnd(text, from); end >= 0 {
+			return text[:end], nil
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return text, nil
 }
 
 // A reader takes a message apart.

@@ -2,6 +2,8 @@ package message
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +53,50 @@ func FuzzHeader(f *testing.F) {
 		}
 		checkRead(t, text, want)
 	})
+}
+
+// TestReadHeader proves that a header is read to its end in whatever pieces it comes,
+// that nothing more than the limit is taken for it, and that an error is not taken for
+// the end.
+func TestReadHeader(t *testing.T) {
+	long := strings.Repeat("Received: from a\r\n by b\r\n", 2000)
+	for name, test := range map[string]struct {
+		text  string
+		limit int
+		want  string
+	}{
+		"nothing":           {"", 100, ""},
+		"LF":                {"A: b\nC: d\n\nE: f\n", 100, "A: b\nC: d\n"},
+		"CR LF":             {"A: b\r\n\r\nE: f\n", 100, "A: b\r\n"},
+		"no body":           {"A: b", 100, "A: b"},
+		"no header":         {"\nA: b", 100, ""},
+		"a CR is no line":   {"A: b\n\r\r\n\nE: f", 100, "A: b\n\r\r\n"},
+		"longer than most":  {long + "\r\nE: f", 1 << 20, long},
+		"limit":             {"A: bcdefgh\n\nE: f", 6, "A: bcd"},
+		"limit at its end":  {"A: b\n\nE: f", 5, "A: b\n"},
+		"long, limit in it": {long + "\r\nE: f", 20000, long[:20000]},
+	} {
+		for way, r := range map[string]io.Reader{
+			"at once":      strings.NewReader(test.text),
+			"by bytes":     iotest.OneByteReader(strings.NewReader(test.text)),
+			"by halves":    iotest.HalfReader(strings.NewReader(test.text)),
+			"with the end": iotest.DataErrReader(strings.NewReader(test.text)),
+		} {
+			if got, err := ReadHeader(r, test.limit); err != nil || string(got) != test.want {
+				t.Errorf("%s, %s: %.60q, %v; want %.60q", name, way, got, err, test.want)
+			}
+		}
+	}
+	broken := errors.New("broken")
+	r := io.MultiReader(strings.NewReader("A: b\n"), iotest.ErrReader(broken))
+	if got, err := ReadHeader(r, 100); err != broken || got != nil {
+		t.Errorf("%q, %v; want %v", got, err, broken)
+	}
+	for name, want := range map[string]bool{"Subject": true, "X-!*": true, "": false, "a b": false, "a:": false, "件名": false, "a\x7f": false, "a\x00": false} {
+		if IsFieldName(name) != want || IsFieldName([]byte(name)) != want {
+			t.Errorf("%q is a name: %v", name, !want)
+		}
+	}
 }
 
 // checkRead holds Read against what is in memory: all lines, and the same fields.

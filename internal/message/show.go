@@ -178,15 +178,20 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
+// maxTries is more than a subject that was damaged on its way has places.
+const maxTries = 8
+
 // joinWords decodes words with nothing but blanks between them, which count for
 // nothing. Neighbours of one charset are one text: a character may have been cut
-// in two. Where that is no text each is tried alone.
+// in two. Where that is no text the first is tried alone, then the others together
+// again; but where this has failed maxTries times, each alone, or a header of bad
+// words would take time that grows with the square of its length.
 func joinWords(words []word) string {
 	var out strings.Builder
 	undecoded := false // the word before stands as it stood
-	for len(words) > 0 {
+	for tries := 0; len(words) > 0; {
 		n := 1
-		for n < len(words) && charset.Same(words[n].charset, words[0].charset) {
+		for tries < maxTries && n < len(words) && charset.Same(words[n].charset, words[0].charset) {
 			n++
 		}
 		var text []byte
@@ -196,6 +201,7 @@ func joinWords(words []word) string {
 		s, ok := charset.Decode(words[0].charset, text)
 		if !ok && n > 1 {
 			n = 1
+			tries++
 			s, ok = charset.Decode(words[0].charset, words[0].text)
 		}
 		if !ok {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"kowaza/internal/charset"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -127,6 +128,30 @@ func TestShowOwn(t *testing.T) {
 		if got := Show([]byte(field)); got != text {
 			t.Errorf("%s: %q", c.Name, got)
 		}
+	}
+}
+
+// TestShowBadWords proves that what a header of 1 MiB costs does not grow with the
+// square of its length where none of its encoded words can be decoded, and that words
+// that are whole are still read behind more bad ones than are tried together.
+func TestShowBadWords(t *testing.T) {
+	const bad = "=?iso-2022-jp?B?//8=?="
+	raw := []byte(strings.TrimSuffix(strings.Repeat(bad+" ", 1<<20/len(bad+" ")), " "))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got := Show(raw)
+	runtime.ReadMemStats(&after)
+	if got != string(raw) {
+		t.Errorf("%d bytes became %d: %.60q", len(raw), len(got), got)
+	}
+	// Each word is decoded alone, which takes two kB; all together 45 000 times would
+	// take gigabytes.
+	if used := after.TotalAlloc - before.TotalAlloc; used > 1<<30 {
+		t.Errorf("%d MB for a header of %d bytes", used>>20, len(raw))
+	}
+	many := strings.Repeat(bad+" ", 20)
+	if got := Show([]byte(many + b64("iso-2022-jp", encodedBy(t, japanese.ISO2022JP, "日本")))); got != many+"日本" {
+		t.Errorf("behind 20 bad words: %q", got)
 	}
 }
 
