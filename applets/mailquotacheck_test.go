@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,26 @@ func TestDiskUsage(t *testing.T) {
 		if got, err := diskUsage(home); err != nil || strconv.FormatInt(got, 10) != want {
 			t.Errorf("seed %d: %d KB, %v; du says %s", seed, got, err, want)
 		}
+	}
+}
+
+// TestDiskUsageClosed proves that a directory in the home that its owner may not read,
+// which the script took for an empty one, keeps the mail in the queue.
+func TestDiskUsageClosed(t *testing.T) {
+	needRoot(t)
+	bin := staticBinary(t)
+	home := t.TempDir() + "/home"
+	openParents(t, filepath.Dir(home))
+	must(t, os.Mkdir(home, 0o755))
+	must(t, os.WriteFile(home+"/conf", nil, 0o644))
+	must(t, os.Mkdir(home+"/closed", 0o700))
+	var errs bytes.Buffer
+	cmd := exec.Command(bin+"/mailquotacheck", "-a")
+	cmd.Env, cmd.Stderr = append(os.Environ(), "HOME="+home, "KOWAZA_CONF="+home+"/conf"), &errs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: attacker, Gid: attacker}}
+	cmd.Run()
+	if want := "mailquotacheck: " + home + "/closed: permission denied\n"; cmd.ProcessState.ExitCode() != 111 || errs.String() != want {
+		t.Errorf("status %d, %q; want 111, %q", cmd.ProcessState.ExitCode(), errs.String(), want)
 	}
 }
 

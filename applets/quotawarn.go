@@ -72,16 +72,16 @@ func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time
 		if message.CheckAddress(to) != nil {
 			to = "postmaster@" + host
 		}
-		body := warningText
+		ja, en := "{quota} MB のうち {used} MB", "{used} of {quota} MB"
 		if limit.Bytes == 0 {
-			body = warningMessages
+			ja, en = "{most} 通のうち {messages} 通", "{messages} of {most} messages"
 		}
 		utf8, err := charset.Find("utf8")
 		if err != nil {
 			return nil, err
 		}
 		d := message.Draft{Charset: utf8, From: "MAILER-DAEMON@" + host, To: to, Host: host, Subject: warningSubject,
-			Fields: []message.Field{{Name: "Auto-Submitted", Value: "auto-generated"}}, Body: figures.Replace(body)}
+			Fields: []message.Field{{Name: "Auto-Submitted", Value: "auto-generated"}}, Body: figures.Replace(fmt.Sprintf(warningText, ja, en))}
 		return d.Compose(now)
 	}
 	f, err := os.Open(file)
@@ -104,23 +104,13 @@ func megabytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(
 
 const warningSubject = "メールボックスの残りが少なくなりました / Your mailbox is nearly full"
 
-const warningText = `メールボックスの使用量が上限の {percent} % になりました
-({quota} MB のうち {used} MB)。
+// warningText has the figures twice, in each language.
+const warningText = `メールボックスの使用量が上限の {percent} %% になりました
+(%s)。
 上限に達すると、新しいメールを受け取れなくなります。
 不要なメールを削除してください。ごみ箱の中のメールも数えます。
 
-Your mailbox holds {used} of {quota} MB, which is {percent} %.
-When it is full no more mail can come in. Please delete what you
-do not need; what is in the trash counts as well.
-`
-
-// warningMessages is the same where the limit is a number of messages.
-const warningMessages = `メールボックスの使用量が上限の {percent} % になりました
-({most} 通のうち {messages} 通)。
-上限に達すると、新しいメールを受け取れなくなります。
-不要なメールを削除してください。ごみ箱の中のメールも数えます。
-
-Your mailbox holds {messages} of {most} messages, which is {percent} %.
+Your mailbox holds %s, which is {percent} %%.
 When it is full no more mail can come in. Please delete what you
 do not need; what is in the trash counts as well.
 `

@@ -292,6 +292,31 @@ func TestNeverWronglyRefused(t *testing.T) {
 	}
 }
 
+// TestSumFileSize proves that a maildirsize of 5119 bytes is used, and one of 5120 counted
+// anew (Maildir++), and that its bookings are not forgotten, however large it has grown.
+func TestSumFileSize(t *testing.T) {
+	for size, used := range map[int]bool{5119: true, 5120: false, 200000: false} {
+		dir := testBox(t)
+		c := Check{Quota: Quota{Bytes: 1500}, Now: time.Now}
+		text := "1500S\n0 0\n"
+		last := fmt.Sprintf("1000 1 %d\n", time.Now().Unix())
+		pad := size - len(text) - len(last)
+		text += strings.Repeat("0", pad%4+1) + " 0\n" + strings.Repeat("0 0\n", pad/4-1)
+		if text += last; len(text) != size {
+			t.Fatalf("%d bytes, want %d", len(text), size)
+		}
+		if err := os.WriteFile(dir+"/maildirsize", []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if a := ask(t, dir, c, 100, false); a.Room != HasRoom || a.Counted == used {
+			t.Errorf("%d bytes: %+v", size, a)
+		}
+		if a := ask(t, dir, c, 1000, false); a.Room != MayBeFull {
+			t.Errorf("%d bytes, with a booking: %+v", size, a)
+		}
+	}
+}
+
 // TestLockWaits proves that a lock which somebody keeps ends the waiting with an error.
 func TestLockWaits(t *testing.T) {
 	dir := testBox(t)
