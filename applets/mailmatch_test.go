@@ -160,6 +160,43 @@ func TestMatchOffset(t *testing.T) {
 	}
 }
 
+// TestMatchFaults proves that where a call for a message in a regular file fails, the
+// status is 111 with a message, never a yes or a no; that an interrupted one is made
+// again; and that nothing but pread(2) reads it.
+func TestMatchFaults(t *testing.T) {
+	needCommand(t, "strace")
+	bin := staticBinary(t)
+	dir := t.TempDir()
+	must(t, os.WriteFile(dir+"/mail", []byte("Subject: a\n\nbody\n"), 0o600))
+	run := func(inject string, args ...string) (ending, string) {
+		in, err := os.Open(dir + "/mail")
+		must(t, err)
+		defer in.Close()
+		cmd := exec.Command("strace", append([]string{"-f", "-y", "-qq", "-P", dir + "/mail", "-o", dir + "/trace", "-e", "trace=read,pread64,lseek,fstat", "-e", "signal=none",
+			"-e", "inject=" + inject, bin + "/mailmatch"}, args...)...)
+		cmd.Stdin = in
+		e := runEnd(t, cmd)
+		trace, err := os.ReadFile(dir + "/trace")
+		must(t, err)
+		return e, string(trace)
+	}
+	for _, fault := range []string{"fstat:error=EIO", "lseek:error=EIO", "pread64:error=EIO", "pread64:error=EACCES:when=1", "pread64:error=ESTALE"} {
+		for _, args := range [][]string{{"Subject", "a"}, {"-v", "Subject", "b"}, {"-x", "99", "Subject", "a"}, {"-l", "1", "-x", "100", "Subject", "b"}} {
+			e, trace := run(fault, args...)
+			if !strings.Contains(trace, "(INJECTED)") {
+				t.Fatalf("%s met nothing:\n%s", fault, trace)
+			}
+			if e.status != 111 || e.stdout != "" || !strings.HasPrefix(e.stderr, "mailmatch: standard input: ") || strings.Count(e.stderr, "\n") != 1 {
+				t.Errorf("%s, %q: status %d, %q, %q", fault, args, e.status, e.stdout, e.stderr)
+			}
+		}
+	}
+	e, trace := run("pread64:error=EINTR:when=1", "Subject", "a")
+	if e.status != 0 || e.stderr != "" || !strings.Contains(trace, "(INJECTED)") || strings.Contains(trace, " read(0<") {
+		t.Errorf("status %d, %q\n%s", e.status, e.stderr, trace)
+	}
+}
+
 // TestMatchReadErrors proves that a message that cannot be read is 111, with any
 // status that was asked for and with -v, and that what comes in pieces is read like what comes at once;
 // where the answer was known before, no error is needed for it.
