@@ -28,7 +28,7 @@ var mailreply = &cli.Applet{
 	Help: `usage: mailreply [-hnv] [-a ADDRESS] [-d DAYS] [--OPTION...] FILE
 Answer a message automatically with the text of FILE, once for each sender.
 
-  -a, --address ADDRESS  an address of yours besides LOCAL@HOST; may be repeated;
+  -a, --address ADDRESS  an address of yours besides LOCAL@HOST, repeatable;
                          '*' answers mail that is to none of them, too
   -b, --bounces ADDRESS  where bounces of the reply go instead of nowhere
   -d, --days DAYS        answer a sender again after so many days, 1 to 365
@@ -45,8 +45,8 @@ Answer a message automatically with the text of FILE, once for each sender.
 FILE may begin with From:, Reply-To: and Subject:, then an empty line; a
 {subject} in it is that of the message. Without FILE nothing is answered.
 
-Lists, robots and bounces get no reply. Whatever fails, the status is 0: the mail
-itself must not suffer. Only a usage error or a bad setting is 111.
+Lists, robots and bounces get no reply. Whatever fails, the status is 0: the
+mail itself must not suffer. Only a usage error or a bad setting is 111.
 
 Example, the last line of a .qmail file: |/usr/local/bin/mailreply away.txt
 Settings: SENDMAIL and QMAIL in /etc/kowaza.conf.

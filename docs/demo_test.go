@@ -43,6 +43,9 @@ var demoSteps = []struct {
 	{"smtpauthstr", `smtpauthstr hanako passwd`, 0, `aGFuYWtvAGhhbmFrbwBwYXNzd2Q=`},
 	{"jmailsend", `jmailsend -v -e jis -c 100 -j 4`, 0, `jmailsend: 100 of 100 copies sent, [\d.]+ seconds, [\d.]+ copies a second`},
 	{"mailtest", `echo hello | mailtest`, 99, `hello <and> <and>`},
+	{"mailreply", `mailreply -v ~/away.txt <~/mail`, 0, `mailreply: replied to taro@example\.org`},
+	{"mailreply", `mailreply -v ~/away.txt <~/mail`, 0, `mailreply: no reply: was sent within 7 days`},
+	{"mailreply", `grep -h Subject ~/sent/*`, 0, `Subject: Away: lunch`},
 }
 
 // newDemo makes a checkout in which the demo can run, of which everything but

@@ -456,6 +456,7 @@ func (h *mailHost) equip() {
 	h.file("bin/svc", "#!/bin/sh\n", 0o755)
 	h.file("bin/qmail-qread", "#!/bin/sh\necho '20 Dec 2025 04:31:00 GMT  #"+h.queued[3]+"  90  <spam@example.jp> '\n", 0o755)
 	h.file("usr/sbin/sendmail", "#!/bin/sh\ncat >/dev/null\n", 0o755)
+	testenv.Check(h.t, os.WriteFile(h.checkout+"/away.txt", []byte("I am away.\n"), 0o644))
 	h.file("var/qmail/control/me", "mail.example.jp\n", 0o644)
 	h.file("etc/kowaza.conf", "VMDIR="+h.root+"/home/popuser\nVUSER=popuser\n", 0o644)
 	h.message("home/test/hoge/Maildir/cur/1", 90*24*time.Hour)
@@ -465,7 +466,7 @@ func (h *mailHost) equip() {
 		}
 	}
 	testenv.Check(h.t, os.MkdirAll(h.root+"/var/tmp/removed", 0o755))
-	for _, name := range []string{"rmoldmail", "rmmail_virtual", "mailtest"} {
+	for _, name := range []string{"rmoldmail", "rmmail_virtual", "mailtest", "mailreply"} {
 		file, err := exec.LookPath(name)
 		testenv.Check(h.t, err)
 		for _, dir := range []string{"bin", "sbin"} {
