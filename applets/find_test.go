@@ -201,7 +201,7 @@ func compare(t *testing.T, what string, got, want []string) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

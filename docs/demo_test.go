@@ -48,6 +48,9 @@ var demoSteps = []struct {
 	{"mailtest", `echo hello | mailtest`, 99, `hello <and> <and>`},
 	{"mailquotacheck", `echo hello | mailquotacheck ~/quota/Maildir`, 0, `\(it prints nothing\)`},
 	{"mailquotacheck", `head -c 2000 /dev/zero | mailquotacheck ~/quota/Maildir`, 100, `Sorry, this mailbox is full. \(#5.2.2\)`},
+	{"mailreply", `mailreply -v ~/away.txt <~/mail`, 0, `mailreply: replied to taro@example\.org`},
+	{"mailreply", `mailreply -v ~/away.txt <~/mail`, 0, `mailreply: no reply: was sent within 7 days`},
+	{"mailreply", `grep -h Subject ~/sent/*`, 0, `Subject: Away: lunch`},
 }
 
 // newDemo makes a checkout in which the demo can run, of which everything but

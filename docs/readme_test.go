@@ -460,6 +460,7 @@ func (h *mailHost) equip() {
 	h.file("bin/condredirect", "#!/bin/sh\nshift\n\"$@\"\n[ $? -le 1 ]\n", 0o755)
 	h.file("bin/bouncesaying", "#!/bin/sh\nshift\n\"$@\"\n[ $? -le 1 ]\n", 0o755)
 	h.file("usr/sbin/sendmail", "#!/bin/sh\ncat >/dev/null\n", 0o755)
+	testenv.Check(h.t, os.WriteFile(h.checkout+"/away.txt", []byte("I am away.\n"), 0o644))
 	h.file("var/qmail/control/me", "mail.example.jp\n", 0o644)
 	h.file("etc/kowaza.conf", "VMDIR="+h.root+"/home/popuser\nVUSER=popuser\n", 0o644)
 	h.message("home/test/hoge/Maildir/cur/1", 90*24*time.Hour)

@@ -205,6 +205,16 @@ printf 'QUOTA=10000S\nQUOTA_BUFFER=0\n' >"$KOWAZA_CONF"
 show 0 '' 'echo hello | mailquotacheck ~/quota/Maildir'
 show 100 'Sorry, this mailbox is full. (#5.2.2)' 'head -c 2000 /dev/zero | mailquotacheck ~/quota/Maildir'
 
+step mailreply 'answers, once for each sender and text'
+printf 'Subject: Away: {subject}\n\nBack on Monday.\n' >"$demo/away.txt"
+printf 'To: hoge@example.jp\nSubject: lunch\n\nToday?\n' >"$demo/mail"
+rm "$demo/sent/"*
+SENDER=taro@example.org LOCAL=hoge HOST=example.jp
+export SENDER LOCAL HOST
+show 0 'mailreply: replied to taro@example.org' 'mailreply -v ~/away.txt <~/mail'
+show 0 'mailreply: no reply: was sent within 7 days' 'mailreply -v ~/away.txt <~/mail'
+show 0 'Subject: Away: lunch' 'grep -h Subject ~/sent/*'
+
 echo
 if [ "$wrong" -gt 0 ]; then
 	echo "demo: $wrong of $shown commands are not as they should be"

@@ -32,7 +32,11 @@ type Charset struct {
 	cell func(dst []byte, row, column byte) []byte
 	// escapes: cells stand between ESC $ B and ESC ( B.
 	escapes bool
+	ascii   bool // nothing else
 }
+
+// ASCII is for text that needs none of Charsets: every reader has it.
+var ASCII = &Charset{Name: "US-ASCII", Transfer: "7bit", ascii: true}
 
 // Charsets lists all charsets.
 var Charsets = []*Charset{
@@ -117,12 +121,12 @@ var cells = sync.OnceValue(func() *[0x10000]uint16 {
 })
 
 // Encode writes text in the charset. A character that the charset has no
-// undisputed place for is an error, as is a control character but LF. In
+// undisputed place for is an error, as is a control character but LF and TAB. In
 // ISO-2022-JP every line and the end are in ASCII.
 func (c *Charset) Encode(text string) ([]byte, error) {
 	t := Text{charset: c, buf: make([]byte, 0, len(text)+len(text)/8)}
 	for i, r := range text {
-		if r == '\n' {
+		if r == '\n' || r == '\t' {
 			t.ascii(r)
 			continue
 		}
@@ -155,6 +159,8 @@ func (t *Text) Add(r rune, rest string) error {
 	case r < utf8.RuneSelf:
 		t.ascii(r)
 		return nil
+	case t.charset.ascii:
+		return fmt.Errorf("U+%04X: not ASCII", r)
 	case t.charset.cell == nil:
 		t.buf = utf8.AppendRune(t.buf, r)
 		return nil

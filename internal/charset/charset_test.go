@@ -104,7 +104,7 @@ func TestEncodeRefuses(t *testing.T) {
 		{"¬", "U+00AC", disputed}, {"￢", "U+FFE2", disputed}, {"¥", "U+00A5", disputed}, {"￥", "U+FFE5", disputed},
 		{"‾", "U+203E", disputed}, {"￣", "U+FFE3", disputed}, {"＼", "U+FF3C", disputed},
 		{"\x1b", "U+001B", control}, {"\x00", "U+0000", control}, {"\x0e", "U+000E", control}, {"\r", "U+000D", control},
-		{"\t", "U+0009", control}, {"\x7f", "U+007F", control}, {"\u0085", "U+0085", control}, {"\u009b", "U+009B", control},
+		{"\x7f", "U+007F", control}, {"\u0085", "U+0085", control}, {"\u009b", "U+009B", control},
 		{"\xff", "", "invalid UTF-8"}, {"\xa4\xa2", "", "invalid UTF-8"}, {"\xe3\x81", "", "invalid UTF-8"},
 	}
 	for _, c := range charset.Charsets {
@@ -123,6 +123,26 @@ func TestEncodeRefuses(t *testing.T) {
 			if err == nil || err.Error() != want || got != nil {
 				t.Errorf("%s: %q: %q, %v; want %s", c.Name, test.text, got, err, want)
 			}
+		}
+	}
+}
+
+// TestEncodeTab proves that a text may have tabs, in ASCII, as any text file has, and
+// that ASCII is that and nothing else.
+func TestEncodeTab(t *testing.T) {
+	for c, want := range map[*charset.Charset]string{
+		charset.Charsets[0]: "\x1b$B4A\x1b(B\t\x1b$B;z\x1b(B\n", charset.Charsets[3]: "漢\t字\n",
+	} {
+		if got, err := c.Encode("漢\t字\n"); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", c.Name, got, err, want)
+		}
+	}
+	if got, err := charset.ASCII.Encode("a\tb~\n"); err != nil || string(got) != "a\tb~\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, text := range []string{"é", "漢", "\x1b", "\x80", "\r"} {
+		if got, err := charset.ASCII.Encode(text); err == nil {
+			t.Errorf("ASCII: %q became %q", text, got)
 		}
 	}
 }

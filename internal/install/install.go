@@ -471,7 +471,7 @@ func (in *Installer) replace(p place) {
 	text, err := readScript(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ELOOP): // a link that leads nowhere
-		if !forced && (applet == "mailtest" || applet == "rmmail_virtual") {
+		if !forced && (applet == "mailtest" || applet == "mailreply" || applet == "rmmail_virtual") {
 			in.leave(name, "leads nowhere: left alone, see --force")
 			return
 		}
@@ -483,6 +483,9 @@ func (in *Installer) replace(p place) {
 	case err != nil:
 		in.Note(name + ": " + reason(err) + ": no settings carried over")
 	case in.wrapper(p, text):
+		return
+	case applet == "mailreply" && !forced: // the page has none: it is somebody's own
+		in.leave(name, "not a script of the page: left alone, see --force")
 		return
 	case applet == "mailtest":
 		exit, ok := PageMailtest(text)

@@ -5,6 +5,7 @@ package message
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -33,7 +34,8 @@ type Field struct{ Name, Value string }
 
 // Compose writes the message, made at now, with LF at the end of each line, as
 // sendmail(8) wants them. What would end a field or begin another, and a character
-// that the charset has no place for, is an error, and no message comes back.
+// that the charset has no place for, is an error, and no message comes back. A text
+// with lines of more than 998 bytes goes in base64.
 func (d *Draft) Compose(now time.Time) ([]byte, error) {
 	for _, address := range []string{d.From, d.To} {
 		if err := CheckAddress(address); err != nil {
@@ -44,22 +46,18 @@ func (d *Draft) Compose(now time.Time) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", d.Host, err)
 	}
 	const from, subject = "From: ", "Subject: "
-	name, err1 := EncodedWords(d.Charset, d.Name, len(from))
+	name, err1 := Phrase(d.Charset, d.Name, len(from))
 	words, err2 := EncodedWords(d.Charset, d.Subject, len(subject))
 	text, err3 := d.Charset.Encode(d.Body)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	b := bytes.NewBuffer(make([]byte, 0, 4096))
-	if b.WriteString(from + name); name == "" {
-		b.WriteString(HeaderAddress(d.From))
-	} else {
-		address := " <" + HeaderAddress(d.From) + ">"
-		if last := b.Len() - 1 - bytes.LastIndexByte(b.Bytes(), '\n'); last+len(address) > maxLine {
-			b.WriteByte('\n')
-		}
-		b.WriteString(address)
+	transfer := d.Charset.Transfer
+	if longLine(text) {
+		transfer, text = "base64", foldedBase64(text)
 	}
+	b := bytes.NewBuffer(make([]byte, 0, 4096))
+	b.WriteString(from + named(name, d.From, len(from)))
 	fmt.Fprintf(b, "\nTo: %s\n", HeaderAddress(d.To))
 	b.WriteString(subject + words)
 	fmt.Fprintf(b, "\nDate: %s\n", Date(now))
@@ -72,9 +70,55 @@ func (d *Draft) Compose(now time.Time) ([]byte, error) {
 	}
 	b.WriteString("MIME-Version: 1.0\n")
 	fmt.Fprintf(b, "Content-Type: text/plain; charset=%s\n", d.Charset.Name)
-	fmt.Fprintf(b, "Content-Transfer-Encoding: %s\n\n", d.Charset.Transfer)
+	fmt.Fprintf(b, "Content-Transfer-Encoding: %s\n\n", transfer)
 	b.Write(text)
 	return b.Bytes(), nil
+}
+
+// NamedAddress returns an address that CheckAddress found good, with its name before
+// it where there is one, as the value of a field. firstColumn is as in EncodedWords.
+func NamedAddress(c *charset.Charset, name, address string, firstColumn int) (string, error) {
+	phrase, err := Phrase(c, name, firstColumn)
+	return named(phrase, address, firstColumn), err
+}
+
+// named puts an address behind its name.
+func named(phrase, address string, firstColumn int) string {
+	if phrase == "" {
+		return HeaderAddress(address)
+	}
+	address = " <" + HeaderAddress(address) + ">"
+	last := firstColumn + len(phrase)
+	if i := strings.LastIndexByte(phrase, '\n'); i >= 0 {
+		last = len(phrase) - 1 - i
+	}
+	if last+len(address) > maxLine {
+		return phrase + "\n" + address
+	}
+	return phrase + address
+}
+
+// longLine reports whether a line of a body is longer than RFC 5322, 2.1.1 allows.
+func longLine(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if len(bytes.TrimSuffix(line, []byte("\n"))) > maxBody {
+			return true
+		}
+	}
+	return false
+}
+
+const maxBody = 998
+
+// foldedBase64 encodes a body. The lines that are in it end in CR LF: RFC 2045, 6.8.
+func foldedBase64(text []byte) []byte {
+	all := base64.StdEncoding.EncodeToString(bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")))
+	var out []byte
+	for len(all) > maxLine {
+		out = append(append(out, all[:maxLine]...), '\n')
+		all = all[maxLine:]
+	}
+	return append(append(out, all...), '\n')
 }
 
 // check says why a field cannot stand in a header as it is: RFC 5322, 2.2. A line of

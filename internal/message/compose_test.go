@@ -1,6 +1,7 @@
 package message
 
 import (
+	"encoding/base64"
 	"io"
 	"net/mail"
 	"strings"
@@ -95,5 +96,69 @@ func TestMessageIDs(t *testing.T) {
 			t.Fatalf("%s twice", id)
 		}
 		seen[id] = true
+	}
+}
+
+// TestComposeNames proves that a reader gets a name back as it was given, whatever is
+// in it that divides a list of addresses, and that its lines are short.
+func TestComposeNames(t *testing.T) {
+	for _, name := range []string{"Taro Yamada", "Yamada, Taro", `T. "x" \ <y@z>`, "山田太郎", "Yamada, 太郎 (x)", "a=?b?=,", strings.Repeat("long, ", 40) + "x"} {
+		d := draft()
+		d.Charset, d.Name = charset.Charsets[3], name
+		text, err := d.Compose(now)
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		m, err := mail.ReadMessage(strings.NewReader(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := m.Header.AddressList("From")
+		if err != nil || len(list) != 1 || list[0].Name != name || list[0].Address != d.From {
+			t.Errorf("%q became %v, %v: %q", name, list, err, m.Header.Get("From"))
+		}
+		header, _, _ := strings.Cut(string(text), "\n\n")
+		for line := range strings.SplitSeq(header, "\n") {
+			if len(line) > maxLine {
+				t.Errorf("%q: a line of %d: %s", name, len(line), line)
+			}
+		}
+	}
+}
+
+// TestComposeLong proves that a text with a line of 999 bytes goes in base64, with CR
+// LF in it as RFC 2045 asks, and one of 998 as it is.
+func TestComposeLong(t *testing.T) {
+	for n, transfer := range map[int]string{998: "7bit", 999: "base64"} {
+		d := draft()
+		d.Charset, d.Name, d.Subject = charset.ASCII, "", "s"
+		d.Body = strings.Repeat("x", n) + "\nend\n"
+		text, err := d.Compose(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, body, _ := strings.Cut(string(text), "\n\n")
+		if !strings.HasSuffix(header, "\nContent-Type: text/plain; charset=US-ASCII\nContent-Transfer-Encoding: "+transfer) {
+			t.Errorf("%d: %s", n, header)
+		}
+		if transfer == "base64" {
+			for line := range strings.Lines(body) {
+				if len(line) > maxLine+1 {
+					t.Errorf("a line of %d", len(line))
+				}
+			}
+			b, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, strings.NewReader(body)))
+			if err != nil {
+				t.Error(err)
+			}
+			body = strings.ReplaceAll(string(b), "\r\n", "\n")
+			if strings.Count(string(b), "\r\n") != 2 {
+				t.Errorf("%q", b)
+			}
+		}
+		if body != d.Body {
+			t.Errorf("%d: %q", n, body)
+		}
 	}
 }

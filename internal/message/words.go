@@ -48,6 +48,32 @@ func EncodedWords(c *charset.Charset, text string, firstColumn int) (string, err
 	return f.String(), nil
 }
 
+// Phrase returns text as what names an address, before that: words of its letters
+// stand as they are, other ASCII becomes a quoted string (RFC 5322, 3.2.5), in
+// which a comma divides nothing, and the rest encoded words, the first included.
+func Phrase(c *charset.Charset, text string, firstColumn int) (string, error) {
+	ascii, atoms := true, true
+	for i := 0; i < len(text); i++ {
+		ascii = ascii && text[i] >= ' ' && text[i] <= '~'
+		atoms = atoms && (text[i] >= 0x80 || text[i] == ' ' || atext(text[i]))
+	}
+	quoted := `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(text) + `"`
+	switch {
+	case atoms:
+		return EncodedWords(c, text, firstColumn)
+	case ascii && firstColumn+len(quoted) <= maxLine && !strings.Contains(text, "=?"):
+		return quoted, nil
+	}
+	if strings.Contains(text, "\n") {
+		return "", errors.New("more than one line")
+	}
+	f := lineWriter{column: firstColumn}
+	if err := f.encode(c, text); err != nil {
+		return "", err
+	}
+	return f.String(), nil
+}
+
 // plain reports whether a word of a text may stand in a header field as it is:
 // not if a reader would take it for an encoded word, nor if it needs folding.
 // The empty word, between two blanks, is not plain: blanks may be lost.
