@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -269,7 +270,7 @@ func (r *replier) answer() error {
 	if err := r.checkSender(); err != nil {
 		return err
 	}
-	if r.header, err = readHeader(r.env.Stdin); err != nil {
+	if r.header, err = readHeader(unmoved(r.env.Stdin)); err != nil {
 		return err
 	}
 	from, err := r.checkHeader()
@@ -374,6 +375,19 @@ func isRobot(local string) bool {
 // maxReplyHeader bounds the header that is looked at. What is behind it could be the
 // mark of a list.
 const maxReplyHeader = 1 << 20
+
+// unmoved reads a regular file without moving its offset, so that the next program
+// of a line of .qmail finds the message whole.
+func unmoved(stdin io.Reader) io.Reader {
+	if f, ok := stdin.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			if at, err := f.Seek(0, io.SeekCurrent); err == nil {
+				return io.NewSectionReader(f, at, math.MaxInt64-at)
+			}
+		}
+	}
+	return stdin
+}
 
 // readHeader reads a message up to the end of its header.
 func readHeader(r io.Reader) ([]byte, error) {

@@ -208,7 +208,7 @@ show 100 'Sorry, this mailbox is full. (#5.2.2)' 'head -c 2000 /dev/zero | mailq
 step mailreply 'answers, once for each sender and text'
 printf 'Subject: Away: {subject}\n\nBack on Monday.\n' >"$demo/away.txt"
 printf 'To: hoge@example.jp\nSubject: lunch\n\nToday?\n' >"$demo/mail"
-rm "$demo/sent/"*
+rm -f "$demo/sent/"*
 SENDER=taro@example.org LOCAL=hoge HOST=example.jp
 export SENDER LOCAL HOST
 show 0 'mailreply: replied to taro@example.org' 'mailreply -v ~/away.txt <~/mail'

@@ -84,6 +84,47 @@ func (s setting) mailmatchJobs() []job {
 	}}
 }
 
+// replyJobs measures an answer that is not due, which is what most mail gets, and one
+// that is printed. mailbot prints it with -n, too.
+func (s setting) replyJobs() []job {
+	calls := s.size(200, 5)
+	data := func(dir string) error {
+		if err := makeMail(4 << 10)(dir); err != nil {
+			return err
+		}
+		const header = "From: taro@example.org\nTo: hanako@example.jp\nMessage-ID: <1@example.org>\n"
+		for name, text := range map[string]string{"conf": "", "away.txt": "I am away.\n",
+			"mine": header + message(4<<10), "list": header + "List-Id: <l.example.org>\n" + message(4<<10)} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	reply := func(mail, rest string) string {
+		return `KOWAZA_CONF="$1"/conf HOME="$1" SENDER=taro@example.org LOCAL=hanako HOST=example.jp ` + s.kowaza + ` mailreply ` + rest + ` "$1"/away.txt <"$1"/` + mail + ` >/dev/null`
+	}
+	bot := func(mail string) string {
+		return `SENDER=taro@example.org mailbot -t "$1"/away.txt -N -f -n <"$1"/` + mail + ` >/dev/null`
+	}
+	return []job{
+		{
+			name: fmt.Sprintf("mailreply, %d mails of a list", calls), make: data,
+			programs: []program{
+				repeat(calls, "kowaza", reply("list", "")),
+				repeat(calls, "mailbot", bot("list"), "mailbot"),
+			},
+		},
+		{
+			name: fmt.Sprintf("mailreply, %d replies printed", calls), make: data,
+			programs: []program{
+				repeat(calls, "kowaza", reply("mine", "-n")),
+				repeat(calls, "mailbot", bot("mine"), "mailbot"),
+			},
+		},
+	}
+}
+
 func makeMail(size int) func(dir string) error {
 	return func(dir string) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
