@@ -201,7 +201,7 @@ show 99 'hello
 step mailquotacheck 'whether a message has room in a Maildir'
 mkdir -p "$demo/quota/Maildir/cur" "$demo/quota/Maildir/new" "$demo/quota/Maildir/tmp"
 head -c 9000 /dev/zero >"$demo/quota/Maildir/cur/1:2,S"
-printf 'QUOTA=10000S\nQUOTA_BUFFER=0\n' >"$KOWAZA_CONF"
+printf 'QUOTA=10000S\nQUOTA_BUFFER=0\n' >>"$KOWAZA_CONF"
 show 0 '' 'echo hello | mailquotacheck ~/quota/Maildir'
 show 100 'Sorry, this mailbox is full. (#5.2.2)' 'head -c 2000 /dev/zero | mailquotacheck ~/quota/Maildir'
 
