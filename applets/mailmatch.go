@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -218,25 +217,13 @@ func variablesMatch(env *cli.Env, o *mailmatchOptions) (holds bool, err error) {
 const maxMatchedHeader = 1 << 20
 
 // messageMatches tells whether all that is asked about the message on in holds. Larger
-// is -1 where its size does not matter. The offset of a regular file stays where it is:
-// all programs of a .qmail line share it, and the next wants the message from its begin.
+// is -1 where its size does not matter.
 func messageMatches(in io.Reader, fields []fieldCondition, larger int) (bool, error) {
-	m := &counted{r: in}
-	size := int64(-1)
-	if f, ok := in.(*os.File); ok {
-		info, err := f.Stat()
-		if err != nil {
-			return false, &readError{err}
-		}
-		if info.Mode().IsRegular() {
-			offset, err := f.Seek(0, io.SeekCurrent)
-			if err != nil {
-				return false, &readError{err}
-			}
-			m.r = io.NewSectionReader(f, offset, math.MaxInt64-offset) // by pread(2)
-			size = max(0, info.Size()-offset)
-		}
+	r, size, err := messageOn(in)
+	if err != nil {
+		return false, err
 	}
+	m := &counted{r: r}
 	if size >= 0 && size <= int64(larger) {
 		return false, nil
 	}

@@ -303,29 +303,18 @@ func (q *quotaCheck) tell(dir string, u maildir.Usage, l letter, answer string) 
 // letter finds out how large the message is. A file is not read, and its offset stays
 // for the next line of the .qmail.
 func (q *quotaCheck) letter() (letter, error) {
-	size, err := inputSize(q.env.Stdin)
+	r, size, err := messageOn(q.env.Stdin)
+	if err == nil && size < 0 {
+		if size, err = io.Copy(io.Discard, r); err != nil {
+			err = &readError{err}
+		}
+	}
 	if err != nil {
-		return letter{}, &readError{err}
+		return letter{}, err
 	}
 	// qmail-local puts these before the message, dot-qmail(5).
 	whole := size + int64(len(q.env.Getenv("RPLINE"))+len(q.env.Getenv("DTLINE")))
 	return letter{size, whole}, nil
-}
-
-// inputSize returns how many bytes there are to be read. It reads them only where
-// nothing else tells.
-func inputSize(r io.Reader) (int64, error) {
-	if f, ok := r.(*os.File); ok {
-		info, err := f.Stat()
-		if err != nil {
-			return 0, err
-		}
-		if info.Mode().IsRegular() {
-			at, err := f.Seek(0, io.SeekCurrent)
-			return max(0, info.Size()-at), err
-		}
-	}
-	return io.Copy(io.Discard, r)
 }
 
 // limit returns the quota of the user with that home directory.

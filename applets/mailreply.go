@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -270,8 +269,15 @@ func (r *replier) answer() error {
 	if err := r.checkSender(); err != nil {
 		return err
 	}
-	if r.header, err = readHeader(unmoved(r.env.Stdin)); err != nil {
+	in, _, err := messageOn(r.env.Stdin)
+	if err != nil {
 		return err
+	}
+	if r.header, err = message.ReadHeader(in, maxReplyHeader); err != nil {
+		return &readError{err}
+	}
+	if len(r.header) == maxReplyHeader {
+		return noReply("the header is longer than 1 MiB")
 	}
 	from, err := r.checkHeader()
 	if err != nil {
@@ -375,41 +381,6 @@ func isRobot(local string) bool {
 // maxReplyHeader bounds the header that is looked at. What is behind it could be the
 // mark of a list.
 const maxReplyHeader = 1 << 20
-
-// unmoved reads a regular file without moving its offset, so that the next program
-// of a line of .qmail finds the message whole.
-func unmoved(stdin io.Reader) io.Reader {
-	if f, ok := stdin.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			if at, err := f.Seek(0, io.SeekCurrent); err == nil {
-				return io.NewSectionReader(f, at, math.MaxInt64-at)
-			}
-		}
-	}
-	return stdin
-}
-
-// readHeader reads a message up to the end of its header.
-func readHeader(r io.Reader) ([]byte, error) {
-	var header []byte
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := r.Read(buf)
-		from := max(len(header)-3, 0) // an empty line may have come in two parts
-		header = append(header, buf[:n]...)
-		if end := message.HeaderEnd(header, from); end >= 0 {
-			return header[:end], nil
-		}
-		switch {
-		case err == io.EOF:
-			return header, nil
-		case err != nil:
-			return nil, &readError{err}
-		case len(header) > maxReplyHeader:
-			return nil, noReply("the header is longer than 1 MiB")
-		}
-	}
-}
 
 // checkHeader says why nobody answers this message, or returns the address of one's
 // own that it is to.

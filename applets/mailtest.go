@@ -107,9 +107,3 @@ func markLines(w io.Writer, r io.Reader) error {
 		out = out[:0]
 	}
 }
-
-// A readError is a failure of standard input.
-type readError struct{ err error }
-
-func (e *readError) Error() string { return "standard input: " + cli.Bare(e.err).Error() }
-func (e *readError) Unwrap() error { return e.err }
