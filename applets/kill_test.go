@@ -267,8 +267,8 @@ func TestOutputLost(t *testing.T) {
 			e := runEnd(t, cmd)
 			out.Close()
 			want := 1
-			if a := find(argv[0]); a.Fail != 0 {
-				want = a.Fail
+			if fail := find(argv[0]).Fail; fail != 0 {
+				want = fail
 			}
 			name := argv[0]
 			if len(argv) > 1 && argv[1] == "rmoldmail" {

@@ -283,6 +283,32 @@ func TestReplySubject(t *testing.T) {
 	}
 }
 
+// TestReplyFile proves that a FILE may be as long as it may, have the ends of lines and
+// the mark of an editor that is not from here, end in no newline, or be empty; and
+// that its text comes through as it is.
+func TestReplyFile(t *testing.T) {
+	long := strings.Repeat("あいう\n", 6553) + "12345\n" // 64 KiB
+	for text, want := range map[string]string{
+		long[:len(long)-1] + "6":             long[:len(long)-1] + "6\n",
+		"\ufeffSubject: a\r\n\r\nb\r\nc\r\n": "b\nc\n",
+		"I am away":                          "I am away\n",
+		"Subjects: none\n\nb\n":              "Subjects: none\n\nb\n",
+		"\nSubject: a\n":                     "\nSubject: a\n",
+		"":                                   "",
+	} {
+		p := newReplyPlace(t)
+		p.write("away.txt", text)
+		_, stderr, status := p.run(toMe, p.dir+"/away.txt")
+		if len(p.sent()) != 1 || stderr != "" || status != 0 {
+			t.Errorf("%d bytes, %.30q: %d sent, status %d, %q", len(text), text, len(p.sent()), status, stderr)
+			continue
+		}
+		if _, body, _ := strings.Cut(p.sent()[0], "\n\n"); body != want {
+			t.Errorf("%.30q: %.60q; want %.60q", text, body, want)
+		}
+	}
+}
+
 // TestReplyInjection proves that nothing in a message gets into the reply's header but
 // as text of its subject or as a whole message identifier, and nothing in SENDER into
 // sendmail's options.
