@@ -54,7 +54,6 @@ func (o *installOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.force, "force", 0)
 	set.FlagLong(&o.links, "links", 0)
 	set.FlagLong(&o.dryRun, "dry-run", 'n')
-	o.prefix = "/usr/local"
 	set.FlagLong(&o.prefix, "prefix", 'p')
 	set.FlagLong(&o.uninstall, "uninstall", 'u')
 }
@@ -70,9 +69,8 @@ func (w *words) Set(s string, _ getopt.Option) error {
 }
 
 func runInstall(env *cli.Env, argv []string) error {
-	set := getopt.New()
-	var o installOptions
-	o.declare(set)
+	o := installOptions{prefix: "/usr/local"}
+	set := cli.NewSet(argv, o.declare)
 	if _, err := env.Parse(set, argv, 0, 0); err != nil {
 		return err
 	}

@@ -58,7 +58,6 @@ func (o *jmailsendOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.count, "count", 'c')
 	set.FlagLong(&o.from, "from", 'f')
 	set.FlagLong(&o.to, "to", 't')
-	o.jobs = "1"
 	set.FlagLong(&o.jobs, "jobs", 'j')
 	set.FlagLong(&o.dryRun, "dry-run", 'n')
 	set.FlagLong(&o.verbose, "verbose", 'v')
@@ -68,9 +67,8 @@ func (o *jmailsendOptions) declare(set *getopt.Set) {
 const maxSendmails = 256
 
 func runJmailsend(env *cli.Env, argv []string) error {
-	set := getopt.New()
-	var o jmailsendOptions
-	o.declare(set)
+	o := jmailsendOptions{jobs: "1"}
+	set := cli.NewSet(argv, o.declare)
 	if _, err := env.Parse(set, argv, 0, 0); err != nil {
 		return err
 	}

@@ -51,9 +51,8 @@ func runKowaza(env *cli.Env, argv []string) error {
 	if len(argv) > 1 && argv[1] == "--install" {
 		return env.RunAs(installer, argv[1:])
 	}
-	set := getopt.New()
 	var o kowazaOptions
-	o.declare(set)
+	set := cli.NewSet(argv, o.declare)
 	// What follows the applet's name is the applet's own.
 	args, err := env.Parse(set, argv, 0, len(argv))
 	if err == cli.ErrDone && !set.IsSet("version") {

@@ -30,7 +30,7 @@ type maildirOptions struct {
 	keepFlagged, seenOnly, saved bool
 	clock, rules, maxSize        string
 
-	set *getopt.Set // tells an empty argument, as of a variable that is not set, from none
+	set *cli.Set // tells an empty argument, as of a variable that is not set, from none
 }
 
 // A folderList collects folders as they are given; getopt's own lists would split
@@ -71,11 +71,14 @@ func (l *termList) Set(s string, o getopt.Option) error {
 	return nil
 }
 
+// newMaildirOptions returns the defaults.
+func newMaildirOptions() maildirOptions {
+	return maildirOptions{jobs: strconv.Itoa(maildir.DefaultJobs)}
+}
+
 func (o *maildirOptions) declare(set *getopt.Set) {
-	o.set = set
 	set.FlagLong(&o.dryRun, "dry-run", 'n')
 	set.FlagLong(&o.verbose, "verbose", 'v')
-	o.jobs = strconv.Itoa(maildir.DefaultJobs)
 	set.FlagLong(&o.jobs, "jobs", 'j')
 	set.FlagLong(&o.json, "json", 0)
 	set.FlagLong(&o.oneFileSystem, "one-file-system", 'x')

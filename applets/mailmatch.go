@@ -95,9 +95,8 @@ func valuePattern(what, text string) (*regexp.Regexp, error) {
 const refusal = "Sorry, this mailbox does not take this message. (#5.7.1)\n"
 
 func runMailmatch(env *cli.Env, argv []string) error {
-	set := getopt.New()
 	var o mailmatchOptions
-	o.declare(set)
+	set := cli.NewSet(argv, o.declare)
 	words, err := env.Parse(set, argv, 0, math.MaxInt)
 	if err != nil {
 		return err

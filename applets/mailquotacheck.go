@@ -61,11 +61,10 @@ type quotaOptions struct {
 	maxMessage, quota, warn, exit      string
 	jobs, over                         string
 
-	set *getopt.Set
+	set *cli.Set
 }
 
 func (o *quotaOptions) declare(set *getopt.Set) {
-	o.set = set
 	set.FlagLong(&o.allFiles, "all-files", 'a')
 	set.FlagLong(&o.maxMessage, "max-message", 'm')
 	set.FlagLong(&o.noTrash, "no-trash", 0)
@@ -75,7 +74,6 @@ func (o *quotaOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.warn, "warn", 'w')
 	set.FlagLong(&o.exit, "exit", 'x')
 	set.FlagLong(&o.report, "report", 0)
-	o.jobs = strconv.Itoa(maildir.DefaultJobs)
 	set.FlagLong(&o.jobs, "jobs", 'j')
 	set.FlagLong(&o.json, "json", 0)
 	set.FlagLong(&o.over, "over", 0)
@@ -94,9 +92,9 @@ type quotaCheck struct {
 }
 
 func runMailquotacheck(env *cli.Env, argv []string) error {
-	set := getopt.New()
-	var o quotaOptions
-	o.declare(set)
+	o := quotaOptions{jobs: strconv.Itoa(maildir.DefaultJobs)}
+	set := cli.NewSet(argv, o.declare)
+	o.set = set
 	args, err := env.Parse(set, argv, 0, unlimited)
 	if err != nil {
 		return err

@@ -67,15 +67,12 @@ type mailreplyOptions struct {
 func (o *mailreplyOptions) declare(set *getopt.Set) {
 	set.FlagLong((*wordList)(&o.address), "address", 'a')
 	set.FlagLong(&o.bounces, "bounces", 'b')
-	o.days = "7" // RFC 5230, 4.1
 	set.FlagLong(&o.days, "days", 'd')
-	o.charset = "utf8"
 	set.FlagLong(&o.charset, "charset", 'e')
 	set.FlagLong(&o.dryRun, "dry-run", 'n')
 	set.FlagLong(&o.since, "since", 0)
 	set.FlagLong(&o.until, "until", 0)
 	set.FlagLong(&o.verbose, "verbose", 'v')
-	o.exit = "0"
 	set.FlagLong(&o.exit, "exit", 'x')
 }
 
@@ -115,9 +112,8 @@ func (n noReply) Error() string { return string(n) }
 func noReplyf(format string, a ...any) error { return noReply(fmt.Sprintf(format, a...)) }
 
 func runMailreply(env *cli.Env, argv []string) error {
-	set := getopt.New()
-	var o mailreplyOptions
-	o.declare(set)
+	o := mailreplyOptions{days: "7", charset: "utf8", exit: "0"} // days: RFC 5230, 4.1
+	set := cli.NewSet(argv, o.declare)
 	operands, err := env.Parse(set, argv, 1, 1)
 	if err != nil {
 		return err
@@ -169,7 +165,7 @@ func drain(stdin io.Reader) {
 }
 
 // take checks the options and returns the status that they ask for.
-func (r *replier) take(set *getopt.Set, o *mailreplyOptions) (status int, err error) {
+func (r *replier) take(set *cli.Set, o *mailreplyOptions) (status int, err error) {
 	if r.file == "" {
 		return 0, cli.Usagef("FILE: empty")
 	}

@@ -36,9 +36,8 @@ func (o *mailtestOptions) declare(set *getopt.Set) {
 }
 
 func runMailtest(env *cli.Env, argv []string) error {
-	set := getopt.New()
 	var o mailtestOptions
-	o.declare(set)
+	set := cli.NewSet(argv, o.declare)
 	if _, err := env.Parse(set, argv, 0, 0); err != nil {
 		return err
 	}

@@ -43,9 +43,8 @@ func (o *mkdigestOptions) declare(set *getopt.Set) {
 // runMkdigest is RFC 1939, section 7: MD5 of the timestamp with its angle
 // brackets and the shared secret, in lower-case hex digits.
 func runMkdigest(env *cli.Env, argv []string) error {
-	set := getopt.New()
 	var o mkdigestOptions
-	o.declare(set)
+	set := cli.NewSet(argv, o.declare)
 	args, err := env.Parse(set, argv, 1, 1)
 	if err != nil {
 		return err

@@ -179,8 +179,7 @@ func runQmHandle(env *cli.Env, argv []string) error {
 // parse reads the options. What is wrong with one is found before anything is
 // done.
 func (h *qmHandleRun) parse(env *cli.Env, argv []string, o *qmHandleOptions) (saveSet bool, err error) {
-	set := getopt.New()
-	o.declare(set)
+	set := cli.NewSet(argv, o.declare)
 	now := env.Now()
 	var long []criterion
 	lists := false

@@ -56,7 +56,6 @@ func (o *qqcleanOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.verbose, "verbose", 'v')
 	set.FlagLong(&o.orphans, "orphans", 0)
 	set.FlagLong(&o.queue, "queue", 'Q')
-	o.wait = "0"
 	set.FlagLong(&o.wait, "wait", 'w')
 }
 
@@ -64,9 +63,8 @@ func (o *qqcleanOptions) declare(set *getopt.Set) {
 const maxWait = 86400
 
 func runQqclean(env *cli.Env, argv []string) error {
-	set := getopt.New()
-	var o qqcleanOptions
-	o.declare(set)
+	o := qqcleanOptions{wait: "0"}
+	set := cli.NewSet(argv, o.declare)
 	args, err := env.Parse(set, argv, 0, maxOperands)
 	if err != nil {
 		return err

@@ -71,9 +71,9 @@ func (o *rmmailVirtualOptions) declare(set *getopt.Set) {
 
 func runRmmailVirtual(env *cli.Env, argv []string) error {
 	now := env.Now()
-	set := getopt.New()
-	var o rmmailVirtualOptions
-	o.declare(set)
+	o := rmmailVirtualOptions{maildirOptions: newMaildirOptions()}
+	set := cli.NewSet(argv, o.declare)
+	o.set = set
 	if _, err := env.Parse(set, argv, 0, 0); err != nil {
 		return err
 	}

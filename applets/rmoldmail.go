@@ -73,9 +73,9 @@ func (o *rmoldmailOptions) declare(set *getopt.Set) {
 
 func runRmoldmail(env *cli.Env, argv []string) error {
 	now := env.Now()
-	set := getopt.New()
-	var o rmoldmailOptions
-	o.declare(set)
+	o := rmoldmailOptions{maildirOptions: newMaildirOptions()}
+	set := cli.NewSet(argv, o.declare)
+	o.set = set
 	args, err := env.Parse(set, argv, 1, 2)
 	if err != nil {
 		return err

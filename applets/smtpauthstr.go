@@ -49,9 +49,8 @@ func (o *smtpauthstrOptions) declare(set *getopt.Set) {
 }
 
 func runSmtpauthstr(env *cli.Env, argv []string) error {
-	set := getopt.New()
 	var o smtpauthstrOptions
-	o.declare(set)
+	set := cli.NewSet(argv, o.declare)
 	args, err := env.Parse(set, argv, 0, 2)
 	if err != nil {
 		return err
