@@ -13,6 +13,7 @@ import (
 	"github.com/pborman/getopt/v2"
 	"golang.org/x/text/unicode/norm"
 
+	"kowaza/internal/charset"
 	"kowaza/internal/cli"
 	"kowaza/internal/message"
 )
@@ -74,12 +75,16 @@ func (p *patterns) Set(text string, o getopt.Option) error {
 	return err
 }
 
-// valuePattern compiles the pattern for what, to be looked for in text that is in NFC.
+// compared is text as it is compared: the same letter is the same bytes, whether it
+// came in one part or two and whichever converter has read it.
+func compared(text string) string { return charset.SameCell(norm.NFC.String(text)) }
+
+// valuePattern compiles the pattern for what, to be looked for in compared text.
 func valuePattern(what, text string) (*regexp.Regexp, error) {
 	if !utf8.ValidString(text) {
 		return nil, cli.Usagef("%s: %s: not UTF-8", what, text)
 	}
-	text = norm.NFC.String(text)
+	text = compared(text)
 	re, err := regexp.Compile("(?i)" + text)
 	if err == nil {
 		return re, nil
@@ -204,7 +209,7 @@ func variablesMatch(env *cli.Env, o *mailmatchOptions) (holds bool, err error) {
 		if !ok {
 			return false, fmt.Errorf("%s: not set in the environment", v.name)
 		}
-		value = norm.NFC.String(value)
+		value = compared(value)
 		for _, re := range v.patterns {
 			holds = holds && re.MatchString(value)
 		}
@@ -268,7 +273,7 @@ func headerMatches(header []byte, conditions []fieldCondition) bool {
 				continue
 			}
 			if !decoded {
-				value, decoded = norm.NFC.String(message.Show(raw)), true
+				value, decoded = compared(message.Show(raw)), true
 			}
 			if c.holds = c.re.MatchString(value); c.holds {
 				left--

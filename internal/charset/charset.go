@@ -88,6 +88,12 @@ const (
 // agree on the other 6869 cells.
 const disputed = "￣‾―—＼〜～‖∥−－￥¥￠¢￡£￢¬"
 
+var sameCell = strings.NewReplacer("‾", "￣", "—", "―", "〜", "～", "‖", "∥", "−", "－", "¥", "￥", "¢", "￠", "£", "￡", "¬", "￢")
+
+// SameCell returns text with one and the same character for the two that converters see
+// in one cell, as a wave dash: to compare what two of them have read.
+func SameCell(text string) string { return sameCell.Replace(text) }
+
 // cells is the table: row<<8 | column, 0 where there is none. It is made of the
 // cells, not of the characters: whatever else the converter would take has no
 // place in it.

@@ -169,3 +169,21 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// TestSameCell proves that the characters of one cell become one, that those of different
+// cells stay different, and that all else stays as it is.
+func TestSameCell(t *testing.T) {
+	const plain = "abc ~ - \\ 漢字かな ー ｰ ＝"
+	if got := charset.SameCell(plain); got != plain {
+		t.Errorf("%q", got)
+	}
+	seen := make(map[string]bool)
+	for _, pair := range []string{"￣‾", "―—", "〜～", "‖∥", "−－", "￥¥", "￠¢", "￡£", "￢¬"} {
+		r := []rune(pair)
+		a, b := charset.SameCell(string(r[0])), charset.SameCell(string(r[1]))
+		if a != b || seen[a] {
+			t.Errorf("%s: %q, %q", pair, a, b)
+		}
+		seen[a] = true
+	}
+}
