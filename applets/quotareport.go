@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
-	"strings"
 
 	"kowaza/internal/cli"
 	"kowaza/internal/escape"
@@ -96,6 +95,7 @@ type reportList struct {
 	each   func(user func(name, home string) bool)
 	named  bool // each user must have a Maildir
 	failed bool
+	places map[string]bool // see warnOfUsers
 	err    error
 }
 
@@ -130,7 +130,7 @@ func (q *quotaCheck) allUsers() (*reportList, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &reportList{}
+	l := &reportList{places: make(map[string]bool)}
 	l.each = func(user func(name, home string) bool) {
 		n := 0
 		l.err = found.list.Each(func(u users.Virtual) bool {
@@ -138,12 +138,7 @@ func (q *quotaCheck) allUsers() (*reportList, error) {
 			return user(knownAs(u).Names[0], u.Home)
 		}, func(err error) {
 			l.failed = true
-			var line *users.LineError
-			if errors.As(err, &line) {
-				q.env.WarnLike(line.File, line.File+":"+strconv.Itoa(line.Line), line.Err)
-				return
-			}
-			q.env.Warn("%s", cli.Describe(err))
+			l.places[warnOfUsers(q.env, err)] = true
 		})
 		if l.err == nil && n == 0 {
 			l.err = errors.New(found.none + found.where)
@@ -195,7 +190,8 @@ func (q *quotaCheck) printRows(rows <-chan *quotaRow, over int64, list *reportLi
 	for row := range rows {
 		<-row.done
 		if row.err != nil {
-			if !list.named && noMaildir(row.err) {
+			var pe *fs.PathError
+			if !list.named && errors.As(row.err, &pe) && noMaildirYet(row.home, q.settings.Maildir, pe.Path, pe.Err) {
 				if q.opt.verbose {
 					q.env.Warn("%s: no Maildir yet", row.dir)
 				}
@@ -213,6 +209,9 @@ func (q *quotaCheck) printRows(rows <-chan *quotaRow, over int64, list *reportLi
 			return err
 		}
 	}
+	for place := range list.places {
+		q.env.WarnedAll(place)
+	}
 	switch {
 	case list.err != nil:
 		return list.err
@@ -220,18 +219,6 @@ func (q *quotaCheck) printRows(rows <-chan *quotaRow, over int64, list *reportLi
 		return cli.ErrReported
 	}
 	return nil
-}
-
-// noMaildir reports whether a user has none because he has had no mail so far: his
-// home is there, with nothing of a Maildir in it.
-func noMaildir(err error) bool {
-	var pe *fs.PathError
-	if !errors.As(err, &pe) || !errors.Is(err, fs.ErrNotExist) {
-		var not *maildir.NotMaildirError
-		return errors.As(err, &not) && len(not.Lacks) == 3
-	}
-	home, err := users.Stat(pe.Path[:max(1, strings.LastIndexByte(pe.Path, '/'))])
-	return err == nil && home.IsDir()
 }
 
 func (q *quotaCheck) printRow(row *quotaRow, share int64, limited bool) error {

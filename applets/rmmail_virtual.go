@@ -161,7 +161,8 @@ func cleanVirtual(r *maildirRun, v *virtualRun) error {
 		return notEntered
 	}
 	r.passOver = func(t *maildir.Target, path string, err error) bool {
-		if t.Begun() || !v.noMaildirYet(t, path, err) {
+		home := strings.TrimSuffix(t.Path, "/"+v.settings.Maildir)
+		if t.Begun() || !noMaildirYet(home, v.settings.Maildir, path, err) {
 			return false
 		}
 		if r.verbose {
@@ -202,14 +203,13 @@ func cleanVirtual(r *maildirRun, v *virtualRun) error {
 	return err
 }
 
-// noMaildirYet reports whether an error says that a user's home is there, and nothing
-// of a Maildir in it: he has had no mail so far.
-func (v *virtualRun) noMaildirYet(t *maildir.Target, path string, err error) bool {
-	if v.settings.Maildir == "." {
+// noMaildirYet reports whether an error about path says that a user's home is there, and
+// nothing of a Maildir, which is called name, in it: he has had no mail so far.
+func noMaildirYet(home, name, path string, err error) bool {
+	if name == "." {
 		var not *maildir.NotMaildirError
 		return errors.As(err, &not) && len(not.Lacks) == 3
 	}
-	home := strings.TrimSuffix(t.Path, "/"+v.settings.Maildir)
 	return errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(path, home+"/")
 }
 
@@ -263,23 +263,29 @@ func (v *virtualRun) find() {
 	defer close(v.targets)
 	v.err = v.list.Each(v.user, func(err error) {
 		v.failed = true
-		var line *users.LineError
-		if errors.As(err, &line) {
-			v.places[line.File] = true
-			what := line.File + ":" + strconv.Itoa(line.Line)
-			if line.Value != "" {
-				what += ": " + line.Value
-			}
-			v.env.WarnLike(line.File, what, line.Err)
-			return
-		}
-		var pe *fs.PathError
-		if errors.As(err, &pe) && err == error(pe) {
-			v.env.WarnLike(notEntered, pe.Path, pe.Err)
-			return
-		}
-		v.env.Warn("%s", cli.Describe(err))
+		v.places[warnOfUsers(v.env, err)] = true
 	})
+}
+
+// warnOfUsers says what is wrong with a list of users, and returns what like messages are
+// about.
+func warnOfUsers(env *cli.Env, err error) (place string) {
+	var line *users.LineError
+	if errors.As(err, &line) {
+		what := line.File + ":" + strconv.Itoa(line.Line)
+		if line.Value != "" {
+			what += ": " + line.Value
+		}
+		env.WarnLike(line.File, what, line.Err)
+		return line.File
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) && err == error(pe) {
+		env.WarnLike(notEntered, pe.Path, pe.Err)
+	} else {
+		env.Warn("%s", cli.Describe(err))
+	}
+	return notEntered
 }
 
 // user hands on one user, if he is in this host's share. v.met, by which an empty
