@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"regexp"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -109,11 +108,8 @@ func runMailmatch(env *cli.Env, argv []string) error {
 	yes, no := 0, 1
 	if set.IsSet("exit") {
 		no = 0
-		switch o.exit {
-		case "0", "99", "100", "111":
-			yes, _ = strconv.Atoi(o.exit)
-		default:
-			return cli.Usagef("--exit: %s: not one of 0, 99, 100, 111", o.exit)
+		if yes, err = exitOption(o.exit, "0", "99", "100", "111"); err != nil {
+			return err
 		}
 	}
 	larger := -1

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"strconv"
@@ -17,7 +18,6 @@ import (
 	"kowaza/internal/cli"
 	"kowaza/internal/maildir"
 	"kowaza/internal/settings"
-	"kowaza/internal/sys"
 )
 
 var mailquotacheck = &cli.Applet{
@@ -61,7 +61,9 @@ type quotaOptions struct {
 	maxMessage, quota, warn, exit      string
 	jobs, over                         string
 
-	set *cli.Set
+	set     *cli.Set
+	limit   maildir.Quota // of quota
+	largest int64         // of maxMessage, bytes
 }
 
 func (o *quotaOptions) declare(set *getopt.Set) {
@@ -95,7 +97,7 @@ func runMailquotacheck(env *cli.Env, argv []string) error {
 	o := quotaOptions{jobs: strconv.Itoa(maildir.DefaultJobs)}
 	set := cli.NewSet(argv, o.declare)
 	o.set = set
-	args, err := env.Parse(set, argv, 0, unlimited)
+	args, err := env.Parse(set, argv, 0, math.MaxInt)
 	if err != nil {
 		return err
 	}
@@ -119,19 +121,15 @@ func runMailquotacheck(env *cli.Env, argv []string) error {
 		q.warn = int64(n)
 	}
 	if set.IsSet("exit") {
-		if o.exit != "100" && o.exit != "111" {
-			return cli.Usagef("--exit: %s: not one of 100, 111", o.exit)
+		if q.full, err = exitOption(o.exit, "100", "111"); err != nil {
+			return err
 		}
-		q.full, _ = strconv.Atoi(o.exit)
 	}
 	if o.report {
 		return q.report(args)
 	}
 	return q.message(args)
 }
-
-// unlimited is more operands than there can be.
-const unlimited = 1 << 30
 
 // check looks at which options go together, and at their values.
 func (o *quotaOptions) check(args []string) error {
@@ -149,12 +147,14 @@ func (o *quotaOptions) check(args []string) error {
 		}
 	}
 	if o.set.IsSet("max-message") {
-		if _, err := maildir.ParseKB(o.maxMessage); err != nil {
+		var err error
+		if o.largest, err = maildir.ParseKB(o.maxMessage); err != nil {
 			return cli.Usagef("--max-message: %s: not a number of KB", o.maxMessage)
 		}
 	}
 	if o.set.IsSet("quota") {
-		if _, err := maildir.ParseQuota(o.quota); err != nil {
+		var err error
+		if o.limit, err = maildir.ParseQuota(o.quota); err != nil {
 			return cli.Usagef("--quota: %s: %s", o.quota, err)
 		}
 	}
@@ -253,11 +253,7 @@ func byCount(yes bool) string {
 // takesSmall reports whether there is still room for a small message where there is
 // none for l.
 func (q *quotaCheck) takesSmall(u maildir.Usage, l letter) bool {
-	limit := q.check.Quota
-	if limit.Bytes > 0 {
-		limit.Bytes += q.check.Buffer
-	}
-	return !l.small() && limit.Fits(u.Plus(maildir.Usage{Bytes: smallMessage + l.whole - l.size, Messages: 1}))
+	return !l.small() && q.check.Fits(u, smallMessage+l.whole-l.size, true)
 }
 
 // answer prints what the sender is told, and returns the status.
@@ -318,8 +314,7 @@ func (q *quotaCheck) letter() (letter, error) {
 // limit returns the quota of the user with that home directory.
 func (q *quotaCheck) limit(home string) (maildir.Quota, error) {
 	if q.opt.set.IsSet("quota") {
-		limit, err := maildir.ParseQuota(q.opt.quota)
-		return q.fitting(limit, err)
+		return q.fitting(q.opt.limit, nil)
 	}
 	file := home + "/.quota"
 	text, found, err := limitFile(file)
@@ -352,7 +347,7 @@ func (q *quotaCheck) fitting(limit maildir.Quota, err error) (maildir.Quota, err
 // limit.
 func (q *quotaCheck) largest(home string, limit maildir.Quota) (int64, error) {
 	if q.opt.set.IsSet("max-message") {
-		return maildir.ParseKB(q.opt.maxMessage)
+		return q.opt.largest, nil
 	}
 	file := home + "/.maxmsgsize"
 	text, found, err := limitFile(file)
@@ -379,36 +374,14 @@ const maxLimitFile = 4096
 
 // limitFile reads a user's file with a limit; found is false where there is none.
 func limitFile(name string) (text string, found bool, err error) {
-	fail := func(err error) (string, bool, error) {
-		return "", false, fmt.Errorf("%s: %w", name, cli.Bare(err))
-	}
-	// Not users.Stat, which asks on another thread: for a report this one has the
-	// owner's rights and no others.
-	fd, err := sys.Openat(unix.AT_FDCWD, name, unix.O_RDONLY|unix.O_NONBLOCK)
-	if err == unix.ENOENT {
+	all, err := readSmall(name, maxLimitFile, "too large for a limit")
+	switch text = strings.Trim(string(all), " \t\r\n"); {
+	case errors.Is(err, fs.ErrNotExist):
 		return "", false, nil
-	}
-	if err != nil {
-		return fail(err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
 	case err != nil:
-		return fail(err)
-	case !info.Mode().IsRegular():
-		return fail(errors.New("not a regular file"))
-	}
-	all, err := io.ReadAll(io.LimitReader(f, maxLimitFile+1))
-	text = strings.Trim(string(all), " \t\r\n")
-	switch {
-	case err != nil:
-		return fail(err)
-	case len(all) > maxLimitFile:
-		return fail(errors.New("too large for a limit"))
+		return "", false, err
 	case text == "":
-		return fail(errors.New("empty"))
+		return "", false, fmt.Errorf("%s: empty", name)
 	}
 	return text, true, nil
 }

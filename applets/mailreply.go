@@ -59,13 +59,13 @@ Settings: SENDMAIL and QMAIL in /etc/kowaza.conf.
 }
 
 type mailreplyOptions struct {
-	address                                    []string
+	address                                    words
 	bounces, days, charset, since, until, exit string
 	dryRun, verbose                            bool
 }
 
 func (o *mailreplyOptions) declare(set *getopt.Set) {
-	set.FlagLong((*wordList)(&o.address), "address", 'a')
+	set.FlagLong(&o.address, "address", 'a')
 	set.FlagLong(&o.bounces, "bounces", 'b')
 	set.FlagLong(&o.days, "days", 'd')
 	set.FlagLong(&o.charset, "charset", 'e')
@@ -75,13 +75,6 @@ func (o *mailreplyOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.verbose, "verbose", 'v')
 	set.FlagLong(&o.exit, "exit", 'x')
 }
-
-// A wordList is an option that may be repeated, each with one word: getopt's own
-// list divides words at commas.
-type wordList []string
-
-func (l *wordList) Set(value string, _ getopt.Option) error { *l = append(*l, value); return nil }
-func (l *wordList) String() string                          { return strings.Join(*l, " ") }
 
 // A replier answers one message, or has a reason not to.
 type replier struct {
@@ -224,14 +217,7 @@ func (r *replier) take(set *cli.Set, o *mailreplyOptions) (status int, err error
 	if r.until != "" && r.until < r.since {
 		return 0, cli.Usagef("--until: %s: before --since %s", r.until, r.since)
 	}
-	switch o.exit {
-	case "0":
-	case "99":
-		status = 99
-	default:
-		return 0, cli.Usagef("--exit: %s: not one of 0, 99", o.exit)
-	}
-	return status, nil
+	return exitOption(o.exit, "0", "99")
 }
 
 // checkMailbox says what is wrong with an address that must have a domain.

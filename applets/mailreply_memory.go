@@ -12,7 +12,6 @@ import (
 
 	"kowaza/internal/cli"
 	"kowaza/internal/sys"
-	"kowaza/internal/users"
 )
 
 // A replyMemory knows to whom mailreply sent a text and when: an empty file for each in
@@ -45,24 +44,16 @@ func (m *replyMemory) fails(name string, err error) error {
 // open opens the directory; makes it where make says so, with the rights that it
 // must have. No link is followed below the home, which is the user's own affair.
 func (m *replyMemory) open(make bool) error {
-	home := m.env.Getenv("HOME")
-	if home == "" {
-		login, err := users.Passwd{Root: m.env.Root}.ByUID(uint32(os.Getuid()))
-		if err != nil {
-			return fmt.Errorf("HOME is not set, uid %d: %w", os.Getuid(), err)
-		}
-		home = login.Home
+	home, err := ownHome(m.env)
+	if err != nil {
+		return err
 	}
 	m.path = filepath.Join(home, memoryDir)
-	if !filepath.IsAbs(home) {
-		return fmt.Errorf("HOME: %s: not an absolute path", home)
-	}
 	if make {
 		if _, err := ignoringEINTR(func() (int, error) { return 0, unix.Mkdir(m.path, 0o700) }); err != nil && err != unix.EEXIST {
 			return m.fails("", err)
 		}
 	}
-	var err error
 	if m.dir, err = sys.Openat(unix.AT_FDCWD, m.path, sys.OpenDir); err != nil {
 		return m.fails("", err)
 	}
@@ -230,21 +221,14 @@ func (m *replyMemory) prune(name string) {
 
 // names returns the files of replies.
 func (m *replyMemory) names() (names []string, err error) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := sys.Getdents(m.dir, buf)
-		if err != nil {
-			return nil, m.fails("", err)
+	err = sys.EachDirent(m.dir, func(d sys.Dirent) error {
+		if name := string(d.Name); len(name) == memoryNameLen && strings.Trim(name, "0123456789abcdef") == "" {
+			names = append(names, name)
 		}
-		if n == 0 {
-			return names, nil
-		}
-		for rest := buf[:n]; len(rest) > 0; {
-			var d sys.Dirent
-			d, rest = sys.NextDirent(rest)
-			if name := string(d.Name); len(name) == memoryNameLen && strings.Trim(name, "0123456789abcdef") == "" {
-				names = append(names, name)
-			}
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, m.fails("", err)
 	}
+	return names, nil
 }

@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 
 	"kowaza/internal/message"
 )
@@ -34,28 +31,12 @@ const maxReplyText = 64 << 10
 
 // readReply reads FILE. That it is not there is a noReply.
 func readReply(name string) (*replyText, error) {
-	// Without O_NONBLOCK a FIFO would hold up the mail until somebody writes.
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	text, err := readSmall(name, maxReplyText, "longer than 64 KiB")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, noReplyf("%s: not there", name)
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxReplyText+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxReplyText {
-		return nil, fmt.Errorf("%s: longer than 64 KiB", name)
 	}
 	t, err := parseReply(text)
 	if err != nil {

@@ -3,7 +3,9 @@ package applets
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 
 	"kowaza/internal/cli"
 
@@ -38,16 +40,14 @@ func (o *mailtestOptions) declare(set *getopt.Set) {
 func runMailtest(env *cli.Env, argv []string) error {
 	var o mailtestOptions
 	set := cli.NewSet(argv, o.declare)
-	if _, err := env.Parse(set, argv, 0, 0); err != nil {
+	_, err := env.Parse(set, argv, 0, 0)
+	if err != nil {
 		return err
 	}
 	status := 0
 	if set.IsSet("exit") {
-		switch o.exit {
-		case "0", "99", "100", "111":
-			status, _ = strconv.Atoi(o.exit)
-		default:
-			return cli.Usagef("--exit: %s: not one of 0, 99, 100, 111", o.exit)
+		if status, err = exitOption(o.exit, "0", "99", "100", "111"); err != nil {
+			return err
 		}
 	} else {
 		s, err := env.Settings()
@@ -105,4 +105,12 @@ func markLines(w io.Writer, r io.Reader) error {
 		}
 		out = out[:0]
 	}
+}
+
+// exitOption reads the argument of --exit, which must be one of the statuses.
+func exitOption(value string, statuses ...string) (int, error) {
+	if !slices.Contains(statuses, value) {
+		return 0, cli.Usagef("--exit: %s: not one of %s", value, strings.Join(statuses, ", "))
+	}
+	return strconv.Atoi(value)
 }

@@ -3,13 +3,11 @@ package applets
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
 
 	"kowaza/internal/charset"
-	"kowaza/internal/cli"
 	"kowaza/internal/maildir"
 	"kowaza/internal/message"
 )
@@ -27,13 +25,14 @@ func (q *quotaCheck) warnUser(box *maildir.Box, dir string, a maildir.Answer, l 
 		u = u.Plus(maildir.Usage{Bytes: l.whole, Messages: 1})
 	}
 	share, _ := q.check.Quota.Percent(u)
+	reached := share >= q.warn || a.Room == maildir.NoRoom
 	at, warned, err := box.Warned()
 	switch {
 	case err != nil:
 		return err
-	case share < q.warn && a.Room != maildir.NoRoom && warned:
+	case !reached && warned:
 		return box.Unwarned()
-	case share < q.warn && a.Room != maildir.NoRoom, warned && now.Sub(at) < warnEvery && at.Sub(now) < warnEvery:
+	case !reached, warned && now.Sub(at) < warnEvery && at.Sub(now) < warnEvery:
 		return nil
 	}
 	host, err := mailHost(q.env, q.settings)
@@ -84,17 +83,9 @@ func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time
 			Fields: []message.Field{{Name: "Auto-Submitted", Value: "auto-generated"}}, Body: figures.Replace(fmt.Sprintf(warningText, ja, en))}
 		return d.Compose(now)
 	}
-	f, err := os.Open(file)
+	text, err := readSmall(file, maxWarning, "too large for a warning")
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxWarning+1))
-	if err == nil && len(text) > maxWarning {
-		err = errors.New("too large for a warning")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, cli.Bare(err))
 	}
 	head := fmt.Sprintf("Date: %s\nMessage-ID: %s\n", message.Date(now), message.NewID(host, now))
 	return []byte(head + figures.Replace(string(text))), nil

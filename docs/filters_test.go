@@ -34,11 +34,7 @@ func newMailUser(t *testing.T) *mailUser {
 	dir := t.TempDir()
 	u := &mailUser{t: t, home: dir + "/home", bin: dir + "/bin", time: time.Date(2026, 12, 28, 9, 0, 0, 0, time.Local)}
 	testenv.Check(t, os.Mkdir(u.bin, 0o755))
-	for _, box := range []string{"Maildir", "Maildir/.List"} {
-		for _, sub := range []string{"cur", "new", "tmp"} {
-			testenv.Check(t, os.MkdirAll(u.home+"/"+box+"/"+sub, 0o755))
-		}
-	}
+	testenv.Maildirs(t, u.home+"/Maildir", u.home+"/Maildir/.List")
 	for name, text := range standIns {
 		testenv.Check(t, os.WriteFile(u.bin+"/"+name, []byte("#!/bin/sh\n"+text), 0o755))
 	}

@@ -40,11 +40,7 @@ func TestLayouts(t *testing.T) {
 				testenv.Check(t, os.Chtimes(name, at, at))
 				return name
 			}
-			for _, dir := range []string{inbox, box + "/.Trash"} {
-				for _, sub := range []string{"cur", "new", "tmp"} {
-					testenv.Check(t, os.MkdirAll(dir+"/"+sub, 0o700))
-				}
-			}
+			testenv.Maildirs(t, inbox, box+"/.Trash")
 			want := []string{write(box+"/.Trash/cur/2:2,S", old), write(inbox+"/cur/1:2,S", old)}
 			slices.Sort(want)
 			stay := []string{write(inbox+"/new/3", time.Now()), write(box+"/dovecot-uidlist", old), write(box+"/sieve/a.sieve", old), write(box+"/home/.dovecot.sieve", old)}

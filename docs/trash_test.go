@@ -90,9 +90,7 @@ func TestTrashClock(t *testing.T) {
 		trash := tr.Store + "/u000/Maildir/.Trash/cur"
 		testenv.Check(t, os.RemoveAll(trash))
 		testenv.Check(t, os.MkdirAll(trash, 0o700))
-		testenv.Check(t, os.MkdirAll(tr.Store+"/u000/Maildir/.ゴミ箱/cur", 0o700))
-		testenv.Check(t, os.MkdirAll(tr.Store+"/u000/Maildir/.ゴミ箱/new", 0o700))
-		testenv.Check(t, os.MkdirAll(tr.Store+"/u000/Maildir/.ゴミ箱/tmp", 0o700))
+		testenv.Maildirs(t, tr.Store+"/u000/Maildir/.ゴミ箱")
 		message := tr.Store + "/u000/Maildir/cur/1600000000.M1P1.mx,S=5:2,S"
 		testenv.Check(t, os.WriteFile(message, []byte("text\n"), 0o600))
 		old := time.Now().AddDate(-1, 0, -30)

@@ -611,9 +611,7 @@ func TestExamplesRetention(t *testing.T) {
 	testenv.RmmailVirtual(t)
 	tr := testenv.NewMailTree(t, 40)
 	for _, folder := range []string{".ゴミ箱", ".Junk", ".迷惑メール"} { // what nobody has would be said
-		for _, sub := range []string{"cur", "new", "tmp"} {
-			testenv.Check(t, os.MkdirAll(tr.Store+"/u001/Maildir/"+folder+"/"+sub, 0o700))
-		}
+		testenv.Maildirs(t, tr.Store+"/u001/Maildir/"+folder)
 	}
 	if os.Geteuid() == 0 {
 		tr.Own(t, tr.Store+"/u001", testenv.TreeUID+1)

@@ -154,8 +154,9 @@ type Answer struct {
 	Counted bool  // else it is the sum of maildirsize
 }
 
-// fits reports whether a message of that size in bytes fits in with what there is.
-func (c *Check) fits(u Usage, size int64, small bool) bool {
+// Fits reports whether a message of that size in bytes fits in with what there is; only
+// a small one may use the buffer.
+func (c *Check) Fits(u Usage, size int64, small bool) bool {
 	q := c.Quota
 	if small && q.Bytes > 0 {
 		q.Bytes += c.Buffer
@@ -178,7 +179,7 @@ func (b *Box) Ask(c *Check, size int64, small bool) (Answer, error) {
 	s := readSum(b.fd, b.uid, now)
 	if s.usable {
 		a := Answer{Usage: s.sum}
-		if c.fits(s.sum, size, small) {
+		if c.Fits(s.sum, size, small) {
 			if c.DryRun || b.book(size, now) == nil {
 				return a, nil
 			}
@@ -203,9 +204,9 @@ func (b *Box) Ask(c *Check, size int64, small bool) (Answer, error) {
 		bookings, underWay := n.settle(s.bookings)
 		a = Answer{Usage: n.Usage, Counted: true}
 		switch {
-		case !c.fits(n.Usage, size, small):
+		case !c.Fits(n.Usage, size, small):
 			a.Room = NoRoom
-		case !c.fits(n.Plus(underWay), size, small):
+		case !c.Fits(n.Plus(underWay), size, small):
 			a.Room = MayBeFull
 		default:
 			bookings = append(bookings, booking{size: size, at: now.Unix()})
@@ -351,8 +352,7 @@ func (b *Box) NoteWarned(now time.Time) error {
 		return err
 	}
 	defer unix.Close(fd)
-	at := unix.NsecToTimeval(now.UnixNano())
-	return unix.Futimes(fd, []unix.Timeval{at, at})
+	return sys.Futimens(fd, now)
 }
 
 // Unwarned removes the note of NoteWarned.

@@ -49,7 +49,7 @@ func eachBox(dir int, noTrash bool, f func(fd int) error) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return eachName(fd, func(d sys.Dirent) error {
+	return sys.EachDirent(fd, func(d sys.Dirent) error {
 		if !counts(d.Name, noTrash) || d.Kind != unix.DT_DIR && d.Kind != unix.DT_UNKNOWN {
 			return nil
 		}
@@ -85,24 +85,6 @@ func bothBoxes(dir int, f func(fd int) error) error {
 		}
 	}
 	return nil
-}
-
-// eachName calls f with every name in the directory that is open as fd.
-func eachName(fd int, f func(sys.Dirent) error) error {
-	buf := make([]byte, batchSize)
-	for {
-		size, err := sys.Getdents(fd, buf)
-		if err != nil || size == 0 {
-			return err
-		}
-		for names := buf[:size]; len(names) > 0; {
-			var d sys.Dirent
-			d, names = sys.NextDirent(names)
-			if err := f(d); err != nil {
-				return err
-			}
-		}
-	}
 }
 
 // boxTimes returns the mtimes of all cur and new that eachBox finds.

@@ -72,22 +72,18 @@ func directories(dir int) ([]string, error) {
 	}
 	defer unix.Close(fd)
 	var names []string
-	buf := make([]byte, batchSize)
-	for {
-		n, err := sys.Getdents(fd, buf)
-		if err != nil || n == 0 {
-			return names, err
+	err = sys.EachDirent(fd, func(d sys.Dirent) error {
+		if dots(d.Name) || d.Kind != unix.DT_DIR && d.Kind != unix.DT_UNKNOWN {
+			return nil
 		}
-		for rest := buf[:n]; len(rest) > 0; {
-			var d sys.Dirent
-			d, rest = sys.NextDirent(rest)
-			if dots(d.Name) || d.Kind != unix.DT_DIR && d.Kind != unix.DT_UNKNOWN {
-				continue
-			}
-			if len(names) > maxDotSearch {
-				return nil, unix.EFBIG
-			}
-			names = append(names, string(d.Name))
+		if len(names) > maxDotSearch {
+			return unix.EFBIG
 		}
+		names = append(names, string(d.Name))
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return names, nil
 }

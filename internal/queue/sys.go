@@ -162,20 +162,7 @@ func eachDirent(dir int, each func(fd int, d sys.Dirent) error) error {
 		return err
 	}
 	defer closeFD(fd)
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := sys.Getdents(fd, buf)
-		if n <= 0 || err != nil {
-			return err
-		}
-		for rest := buf[:n]; len(rest) > 0; {
-			var d sys.Dirent
-			d, rest = sys.NextDirent(rest)
-			if err := each(fd, d); err != nil {
-				return err
-			}
-		}
-	}
+	return sys.EachDirent(fd, func(d sys.Dirent) error { return each(fd, d) })
 }
 
 // eachNumber tells each name in a directory that is a number.

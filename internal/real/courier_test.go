@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kowaza/internal/testenv"
 )
 
 // courierSum returns the sum of the bytes and of the messages in maildirsize.
@@ -78,11 +80,7 @@ func TestCourierQuota(t *testing.T) {
 		home := t.TempDir()
 		box := home + "/Maildir"
 		for _, folder := range []string{"", "/.Trash", "/.Trash.sub", "/.Sent"} {
-			for _, sub := range []string{"cur", "new", "tmp"} {
-				if err := os.MkdirAll(box+folder+"/"+sub, 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
+			testenv.Maildirs(t, box+folder)
 			for i, name := range []string{"new/1600000001.M1P1.mx,S=11", "cur/1600000002.M2P1.mx,S=22:2,S", "cur/1600000003.M3P1.mx,S=33:2,ST", "cur/1600000004.M4P1.mx:2,FT", "cur/1600000005.M5P1.mx:2,"} {
 				file, at := box+folder+"/"+name, time.Now().Add(-time.Duration(i%2*20+1)*day)
 				if err := os.WriteFile(file, []byte(strings.Repeat("x", 10*i+7)), 0o644); err != nil {
@@ -113,11 +111,7 @@ func TestQuotacheckCourier(t *testing.T) {
 	bin := buildKowaza(t, "mailquotacheck", "rmoldmail")
 	home := t.TempDir()
 	box := home + "/Maildir"
-	for _, sub := range []string{"cur", "new", "tmp", ".Trash/cur", ".Trash/new", ".Trash/tmp"} {
-		if err := os.MkdirAll(box+"/"+sub, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	testenv.Maildirs(t, box, box+"/.Trash")
 	if err := os.WriteFile(box+"/maildirsize", []byte("1000000S\n0 0\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

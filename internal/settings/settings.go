@@ -10,15 +10,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"unicode"
-
-	"golang.org/x/sys/unix"
 
 	"kowaza/internal/maildir"
 	"kowaza/internal/sys"
@@ -421,17 +418,10 @@ func Read(name string, root bool) (*Settings, error) {
 // Errors name the file, and the line where there is one; fs.ErrNotExist comes
 // through where there is no file.
 func ReadFile(name string, root bool) ([]byte, error) {
-	// O_NONBLOCK: somebody's FIFO in the file's place must not hold up cron. It is
-	// taken back before the runtime sees it, which else makes an epoll for it: of a run
-	// of a millisecond that is a part.
-	fd, err := sys.Openat(unix.AT_FDCWD, name, unix.O_RDONLY|unix.O_NONBLOCK)
-	if err == nil {
-		err = unix.SetNonblock(fd, false)
-	}
+	f, err := sys.OpenToRead(name, 0)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {

@@ -7,6 +7,8 @@
 package sys
 
 import (
+	"io/fs"
+	"os"
 	"time"
 	"unsafe"
 
@@ -32,6 +34,20 @@ func OpenatMode(dir int, name string, flags int, mode uint32) (int, error) {
 			return fd, err
 		}
 	}
+}
+
+// OpenToRead opens a file that somebody may have put there: a FIFO does not hold up who
+// opens it. The runtime sees a descriptor that blocks, else it would make an epoll for
+// it: of a run of a millisecond that is a part. The error is an *fs.PathError.
+func OpenToRead(name string, flags int) (*os.File, error) {
+	fd, err := Openat(unix.AT_FDCWD, name, unix.O_RDONLY|unix.O_NONBLOCK|flags)
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // Fstat is fstat(2).
@@ -112,6 +128,25 @@ func Getdents(fd int, buf []byte) (int, error) {
 		n, err := unix.ReadDirent(fd, buf)
 		if err != unix.EINTR {
 			return n, err
+		}
+	}
+}
+
+// EachDirent calls f with every name in the directory that is open as fd, from where it
+// stands, until f returns an error.
+func EachDirent(fd int, f func(Dirent) error) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := Getdents(fd, buf)
+		if err != nil || n == 0 {
+			return err
+		}
+		for names := buf[:n]; len(names) > 0; {
+			var d Dirent
+			d, names = NextDirent(names)
+			if err := f(d); err != nil {
+				return err
+			}
 		}
 	}
 }

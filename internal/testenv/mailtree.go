@@ -39,11 +39,7 @@ func NewMailTree(t testing.TB, users int) *MailTree {
 	Check(t, os.MkdirAll(tr.Store, 0o755))
 	for i := range users {
 		home := fmt.Sprintf("%s/u%03d", tr.Store, i)
-		for _, folder := range []string{"", "/.Trash"} {
-			for _, sub := range []string{"cur", "new", "tmp"} {
-				Check(t, os.MkdirAll(home+"/Maildir"+folder+"/"+sub, 0o700))
-			}
-		}
+		Maildirs(t, home+"/Maildir", home+"/Maildir/.Trash")
 		for m := range 6 {
 			file := fmt.Sprintf("%s/Maildir%s/cur/%d.M%dP1.mail,S=%d:2,%s", home, []string{"", "/.Trash"}[m%2], m, i, m+5, []string{"S", "S", "FS"}[m%3])
 			Check(t, os.WriteFile(file, []byte("text\n"+strings.Repeat("x", m)), 0o600))
@@ -65,6 +61,16 @@ func NewMailTree(t testing.TB, users int) *MailTree {
 	Check(t, os.Symlink("..1", dir+"/conf/..data"))
 	Check(t, os.Symlink("..data/kowaza.conf", tr.Conf))
 	return tr
+}
+
+// Maildirs makes Maildirs or folders, which are their owner's alone.
+func Maildirs(t testing.TB, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		for _, sub := range []string{"cur", "new", "tmp"} {
+			Check(t, os.MkdirAll(dir+"/"+sub, 0o700))
+		}
+	}
 }
 
 // Own gives everything below dir to a user.

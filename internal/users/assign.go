@@ -7,7 +7,8 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"syscall"
+
+	"kowaza/internal/sys"
 )
 
 // An Assignment is one line of qmail's users/assign, see qmail-users(5):
@@ -162,7 +163,7 @@ func FoldLocal(s string) string {
 // openRegular opens a file that must be a regular one: a FIFO in its place
 // would hold up the night's work for ever.
 func openRegular(name string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)
+	f, err := sys.OpenToRead(name, flags)
 	if err != nil {
 		return nil, err
 	}

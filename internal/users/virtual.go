@@ -314,10 +314,8 @@ func isLoginHome(c candidate, logins map[string]*Login, failed error, dirs *stat
 // a file server failed. That there is nothing is an answer, and so is that
 // somebody who is not root may not look: he cannot clean there either.
 func unanswered(err error) bool {
-	for _, answer := range []error{syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
-		if errors.Is(err, answer) {
-			return false
-		}
+	if leadsNowhere(err) || errors.Is(err, syscall.ENAMETOOLONG) {
+		return false
 	}
 	return err != nil && (os.Geteuid() == 0 || !errors.Is(err, syscall.EACCES))
 }
