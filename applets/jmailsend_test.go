@@ -20,7 +20,7 @@ func testSending(sendmail string) *sendRun {
 	return &sendRun{
 		env:      env,
 		mail:     &testMail{charset: charset.Charsets[0], from: "a", to: "b", host: "h", count: 1},
-		sendmail: sendmail, talk: 2, jobs: 1,
+		sendmail: &mailer{path: sendmail, talk: 2}, jobs: 1,
 	}
 }
 
