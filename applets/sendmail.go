@@ -150,3 +150,17 @@ func exitError(status syscall.WaitStatus) error {
 	}
 	return nil
 }
+
+// ended returns a channel that is closed when the command has ended. It is still to be
+// waited for, so that its number is nobody else's.
+func (p *posting) ended() <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ignoringEINTR(func() (int, error) { return 0, unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil) })
+	}()
+	return done
+}
+
+// kill ends the command, before wait.
+func (p *posting) kill() { syscall.Kill(p.pid, syscall.SIGKILL) }

@@ -14,8 +14,8 @@ import (
 	"kowaza/internal/sys"
 )
 
-// Arrivals tell which messages come into the INBOX of a Maildir. All methods are for
-// the thread that has its owner's identity.
+// Arrivals tell which messages come into the INBOX of a Maildir. All methods but
+// Interrupt are for the thread that has its owner's identity.
 //
 // Nothing is renamed or marked there. What lay there before is not opened: a name is
 // known again by its unique part when a client moves it from new to cur or changes its
@@ -29,6 +29,7 @@ type Arrivals struct {
 	seen map[uint64]struct{} // of those that were looked at since
 
 	notify int // inotify(7); -1: there is none
+	wake   int // eventfd(2), for Interrupt
 	looked time.Time
 }
 
@@ -72,12 +73,16 @@ func (b *Box) Arrivals(inbox string) (*Arrivals, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Arrivals{box: b, fd: fd, seed: maphash.MakeSeed(), seen: make(map[uint64]struct{}),
+	a := &Arrivals{box: b, fd: fd, notify: -1, seed: maphash.MakeSeed(), seen: make(map[uint64]struct{}),
 		dirs: [2]arrivalDir{{name: "new"}, {name: "cur"}}}
-	if a.notify, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
-		a.notify = -1 // the directories are read often all the same
+	a.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		if n, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err == nil {
+			a.notify = n // else the directories are read often all the same
+		}
+		err = isMaildir(fd)
 	}
-	if err = isMaildir(fd); err == nil {
+	if err == nil {
 		err = a.begin()
 	}
 	if err != nil {
@@ -89,9 +94,10 @@ func (b *Box) Arrivals(inbox string) (*Arrivals, error) {
 
 // Close gives back what is open; the Box stays.
 func (a *Arrivals) Close() {
-	unix.Close(a.fd)
-	if a.notify >= 0 {
-		unix.Close(a.notify)
+	for _, fd := range []int{a.fd, a.notify, a.wake} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
 }
 
@@ -187,26 +193,29 @@ func (a *Arrivals) open(d *arrivalDir) (fd int, quiet bool, err error) {
 // end.
 const pause = 10 * time.Millisecond
 
-// Wait waits until something may have come, but at most so long.
+// Wait waits until something may have come, or Interrupt is called, but at most so long.
 func (a *Arrivals) Wait(most time.Duration) {
 	if d := time.Until(a.looked.Add(pause)); d > 0 {
 		time.Sleep(min(d, most))
 	}
-	d := time.Until(a.looked.Add(most))
-	if d <= 0 {
-		return
-	}
-	if a.notify < 0 {
-		time.Sleep(d)
-		return
-	}
-	unix.Poll([]unix.PollFd{{Fd: int32(a.notify), Events: unix.POLLIN}}, int(d.Milliseconds())+1)
-	var buf [4096]byte
-	for {
-		if n, err := unix.Read(a.notify, buf[:]); n <= 0 && err != unix.EINTR {
-			return
+	d := max(time.Until(a.looked.Add(most)), 0)
+	// A descriptor of -1 is passed over: poll(2).
+	fds := []unix.PollFd{{Fd: int32(a.wake), Events: unix.POLLIN}, {Fd: int32(a.notify), Events: unix.POLLIN}}
+	unix.Poll(fds, int((d + time.Millisecond - 1).Milliseconds()))
+	buf := make([]byte, 4096)
+	for _, fd := range []int{a.wake, a.notify} {
+		for fd >= 0 {
+			if n, err := unix.Read(fd, buf); n <= 0 && err != unix.EINTR {
+				break
+			}
 		}
 	}
+}
+
+// Interrupt ends the Wait at hand, or the next one. Any goroutine may call it until Close.
+func (a *Arrivals) Interrupt() {
+	one := [8]byte{1}
+	unix.Write(a.wake, one[:])
 }
 
 // Look calls f with each message that has come since, until f returns false. new is read

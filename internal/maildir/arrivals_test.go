@@ -150,7 +150,8 @@ func TestArrivalsVanish(t *testing.T) {
 }
 
 // TestArrivalsWait proves that Wait returns when a message has come, long before its
-// time where there is inotify, and at its time where there is none or nothing comes.
+// time where there is inotify, and at its time where there is none or nothing comes; and
+// that it can be interrupted, again and again.
 func TestArrivalsWait(t *testing.T) {
 	arrivals(t, "", func(a *Arrivals, maildir string) {
 		if a.notify < 0 {
@@ -176,6 +177,10 @@ func TestArrivalsWait(t *testing.T) {
 		a.Wait(20 * time.Millisecond)
 		if time.Since(begin) < 20*time.Millisecond {
 			t.Error("without inotify Wait did not wait")
+		}
+		for range 2 {
+			a.Interrupt()
+			a.Wait(time.Hour)
 		}
 	})
 }

@@ -77,7 +77,7 @@ func TestComposeRefuses(t *testing.T) {
 		"Y: control character, or not ASCII": func(d *Draft) { d.Fields = []Field{{"Y", "é"}} },
 		`"X Y": no name of a header field`:   func(d *Draft) { d.Fields = []Field{{"X Y", "a"}} },
 		`"": no name of a header field`:      func(d *Draft) { d.Fields = []Field{{"", "a"}} },
-		"Message-ID: more than one line":    func(d *Draft) { d.ID = "<1@a>\nBcc: b" },
+		"Message-ID: more than one line":     func(d *Draft) { d.ID = "<1@a>\nBcc: b" },
 		"X: line of more than 918 octets":    func(d *Draft) { d.Fields = []Field{{"X", strings.Repeat("a", 919)}} },
 	} {
 		d := draft()
