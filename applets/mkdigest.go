@@ -1,13 +1,13 @@
 package applets
 
 import (
-	"crypto/md5"
 	"fmt"
 	"strings"
 
-	"kowaza/internal/cli"
-
 	"github.com/pborman/getopt/v2"
+
+	"kowaza/internal/auth"
+	"kowaza/internal/cli"
 )
 
 var mkdigest = &cli.Applet{
@@ -40,8 +40,6 @@ func (o *mkdigestOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.user, "user", 'u')
 }
 
-// runMkdigest is RFC 1939, section 7: MD5 of the timestamp with its angle
-// brackets and the shared secret, in lower-case hex digits.
 func runMkdigest(env *cli.Env, argv []string) error {
 	var o mkdigestOptions
 	set := cli.NewSet(argv, o.declare)
@@ -53,17 +51,15 @@ func runMkdigest(env *cli.Env, argv []string) error {
 	if withUser && (o.user == "" || strings.ContainsFunc(o.user, func(r rune) bool { return r <= ' ' || r == 0x7f })) {
 		return cli.Usagef("--user: %s: empty, or with a blank or a control character", o.user)
 	}
-	text := args[0]
+	password := "" // else it stands behind the challenge already
 	if o.ask {
-		password, err := env.AskSecret("Password: ")
-		if err != nil {
+		if password, err = env.AskSecret("Password: "); err != nil {
 			return err
 		}
-		text += password
 	}
 	if withUser {
 		fmt.Fprintf(env.Stdout, "APOP %s ", o.user)
 	}
-	_, err = fmt.Fprintf(env.Stdout, "%x\n", md5.Sum([]byte(text)))
+	_, err = fmt.Fprintln(env.Stdout, auth.APOP(args[0], password))
 	return err
 }

@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"crypto/hmac"
 	"crypto/md5"
 	"encoding/base64"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/pborman/getopt/v2"
 
+	"kowaza/internal/auth"
 	"kowaza/internal/cli"
 	"kowaza/internal/escape"
 )
@@ -88,15 +88,13 @@ func runSmtpauthstr(env *cli.Env, argv []string) error {
 	switch {
 	case o.login: // no RFC; what servers ask for by "Username:" and "Password:"
 		_, err = fmt.Fprintf(env.Stdout, "%s\n%s\n", encode([]byte(user)), encode([]byte(password)))
-	case set.IsSet("cram-md5"): // RFC 2195
-		mac := hmac.New(md5.New, []byte(password))
-		mac.Write(nonce)
-		_, err = fmt.Fprintln(env.Stdout, encode(fmt.Appendf(nil, "%s %x", user, mac.Sum(nil))))
-	default: // RFC 4616; the page's script names the user twice
+	case set.IsSet("cram-md5"):
+		_, err = fmt.Fprintln(env.Stdout, encode(auth.CRAMMD5(nonce, user, password)))
+	default: // the page's script names the user twice
 		if !set.IsSet("authzid") {
 			o.authzid = user
 		}
-		_, err = fmt.Fprintln(env.Stdout, encode([]byte(o.authzid+"\x00"+user+"\x00"+password)))
+		_, err = fmt.Fprintln(env.Stdout, encode(auth.Plain(o.authzid, user, password)))
 	}
 	return err
 }
