@@ -81,8 +81,8 @@ func shell() {
 // patience is how long a test waits for what must come.
 const patience = 10 * time.Second
 
-// A dialogue is an applet that runs on a terminal, and who sits before it.
-type dialogue struct {
+// A terminalRun is an applet that runs on a terminal, and who sits before it.
+type terminalRun struct {
 	t       *testing.T
 	master  *os.File // the other side of the terminal
 	slave   *os.File // held open, so that no end of a process hangs it up
@@ -98,7 +98,7 @@ type dialogue struct {
 	outputs        sync.WaitGroup
 }
 
-// A scene is how a dialogue begins: standard input and output are the terminal
+// A scene is how such a run begins: standard input and output are the terminal
 // and a pipe unless they are set.
 type scene struct {
 	stdin  *os.File
@@ -108,9 +108,9 @@ type scene struct {
 }
 
 // converse starts an applet on a new terminal.
-func converse(t *testing.T, s scene, argv ...string) *dialogue {
+func converse(t *testing.T, s scene, argv ...string) *terminalRun {
 	t.Helper()
-	d := &dialogue{t: t, reports: make(chan string, 16)}
+	d := &terminalRun{t: t, reports: make(chan string, 16)}
 	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Skipf("SKIP no pseudo-terminal: %v", err)
@@ -202,7 +202,7 @@ func converse(t *testing.T, s scene, argv ...string) *dialogue {
 }
 
 // collect returns the write end of a pipe whose content goes to b.
-func (d *dialogue) collect(b *bytes.Buffer) *os.File {
+func (d *terminalRun) collect(b *bytes.Buffer) *os.File {
 	r, w, err := os.Pipe()
 	must(d.t, err)
 	d.outputs.Go(func() {
@@ -213,7 +213,7 @@ func (d *dialogue) collect(b *bytes.Buffer) *os.File {
 }
 
 // report returns what the shell says next.
-func (d *dialogue) report() string {
+func (d *terminalRun) report() string {
 	d.t.Helper()
 	select {
 	case s, ok := <-d.reports:
@@ -228,7 +228,7 @@ func (d *dialogue) report() string {
 }
 
 // expect fails unless that is what the shell says next.
-func (d *dialogue) expect(want string) {
+func (d *terminalRun) expect(want string) {
 	d.t.Helper()
 	if got := d.report(); got != want {
 		d.t.Fatalf("%s; want %s (screen %q)", got, want, d.seen())
@@ -237,7 +237,7 @@ func (d *dialogue) expect(want string) {
 
 // end waits for the end of the applet and checks how it ended. However it did,
 // the terminal must be as it was.
-func (d *dialogue) end(want ...string) {
+func (d *terminalRun) end(want ...string) {
 	d.t.Helper()
 	for d.ended = d.report(); d.ended == "continued"; d.ended = d.report() {
 	}
@@ -252,14 +252,14 @@ func (d *dialogue) end(want ...string) {
 	d.asBefore()
 }
 
-func (d *dialogue) asBefore() {
+func (d *terminalRun) asBefore() {
 	d.t.Helper()
 	if now := d.termios(); now != d.before {
 		d.t.Fatalf("terminal left as %+v\nit was %+v", now, d.before)
 	}
 }
 
-func (d *dialogue) termios() unix.Termios {
+func (d *terminalRun) termios() unix.Termios {
 	d.t.Helper()
 	// By the slave; the master would answer the same.
 	t, err := unix.IoctlGetTermios(int(d.slave.Fd()), unix.TCGETS)
@@ -267,16 +267,16 @@ func (d *dialogue) termios() unix.Termios {
 	return *t
 }
 
-func (d *dialogue) echo() bool { return d.termios().Lflag&unix.ECHO != 0 }
+func (d *terminalRun) echo() bool { return d.termios().Lflag&unix.ECHO != 0 }
 
-func (d *dialogue) seen() string {
+func (d *terminalRun) seen() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return string(d.screen)
 }
 
 // sees waits until the screen holds exactly that.
-func (d *dialogue) sees(want string) {
+func (d *terminalRun) sees(want string) {
 	d.t.Helper()
 	for deadline := time.Now().Add(patience); d.seen() != want; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -286,7 +286,7 @@ func (d *dialogue) sees(want string) {
 }
 
 // prompted waits for the prompt, with which the echo must be off.
-func (d *dialogue) prompted() {
+func (d *terminalRun) prompted() {
 	d.t.Helper()
 	d.sees(prompt)
 	if d.echo() {
@@ -294,7 +294,7 @@ func (d *dialogue) prompted() {
 	}
 }
 
-func (d *dialogue) types(keys string) {
+func (d *terminalRun) types(keys string) {
 	d.t.Helper()
 	_, err := d.master.WriteString(keys)
 	must(d.t, err)
@@ -302,7 +302,7 @@ func (d *dialogue) types(keys string) {
 
 // received waits until the terminal has taken in all that was typed, half a line
 // too: ^S and ^Q are obeyed behind it.
-func (d *dialogue) received() {
+func (d *terminalRun) received() {
 	d.t.Helper()
 	d.types("\x13\x11")
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
@@ -320,7 +320,7 @@ func (d *dialogue) received() {
 
 // left returns what was typed and has been read by nobody: what the shell, or
 // whatever asks next, would get.
-func (d *dialogue) left() string {
+func (d *terminalRun) left() string {
 	d.t.Helper()
 	t := d.termios()
 	t.Lflag &^= unix.ICANON
@@ -332,13 +332,13 @@ func (d *dialogue) left() string {
 	return string(buf[:n])
 }
 
-func (d *dialogue) kill(sig syscall.Signal) {
+func (d *terminalRun) kill(sig syscall.Signal) {
 	d.t.Helper()
 	must(d.t, syscall.Kill(d.pid, sig))
 }
 
 // check compares what was printed and what was seen.
-func (d *dialogue) check(stdout, stderr, screen string) {
+func (d *terminalRun) check(stdout, stderr, screen string) {
 	d.t.Helper()
 	if d.stdout.String() != stdout || d.stderr.String() != stderr {
 		d.t.Errorf("stdout %q, stderr %.200q; want %q, %q", d.stdout.String(), d.stderr.String(), stdout, stderr)
@@ -439,22 +439,22 @@ func TestSecretOddTerminal(t *testing.T) {
 func TestSecretSignals(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		send func(d *dialogue)
+		send func(d *terminalRun)
 		want string
 	}{
-		{"typed INT", func(d *dialogue) { d.types("\x03") }, "killed by SIGINT"},
-		{"INT", func(d *dialogue) { d.kill(syscall.SIGINT) }, "killed by SIGINT"},
-		{"TERM", func(d *dialogue) { d.kill(syscall.SIGTERM) }, "killed by SIGTERM"},
-		{"HUP", func(d *dialogue) { d.kill(syscall.SIGHUP) }, "killed by SIGHUP"},
-		{"typed QUIT", func(d *dialogue) { d.types("\x1c") }, "exit 131"},
-		{"QUIT", func(d *dialogue) { d.kill(syscall.SIGQUIT) }, "exit 131"},
-		{"ABRT", func(d *dialogue) { d.kill(syscall.SIGABRT) }, "exit 134"},
-		{"ILL", func(d *dialogue) { d.kill(syscall.SIGILL) }, "exit 132"},
-		{"TRAP", func(d *dialogue) { d.kill(syscall.SIGTRAP) }, "exit 133"},
-		{"SYS", func(d *dialogue) { d.kill(syscall.SIGSYS) }, "exit 159"},
-		{"SEGV", func(d *dialogue) { d.kill(syscall.SIGSEGV) }, "exit 139"},
-		{"BUS", func(d *dialogue) { d.kill(syscall.SIGBUS) }, "exit 135"},
-		{"FPE", func(d *dialogue) { d.kill(syscall.SIGFPE) }, "exit 136"},
+		{"typed INT", func(d *terminalRun) { d.types("\x03") }, "killed by SIGINT"},
+		{"INT", func(d *terminalRun) { d.kill(syscall.SIGINT) }, "killed by SIGINT"},
+		{"TERM", func(d *terminalRun) { d.kill(syscall.SIGTERM) }, "killed by SIGTERM"},
+		{"HUP", func(d *terminalRun) { d.kill(syscall.SIGHUP) }, "killed by SIGHUP"},
+		{"typed QUIT", func(d *terminalRun) { d.types("\x1c") }, "exit 131"},
+		{"QUIT", func(d *terminalRun) { d.kill(syscall.SIGQUIT) }, "exit 131"},
+		{"ABRT", func(d *terminalRun) { d.kill(syscall.SIGABRT) }, "exit 134"},
+		{"ILL", func(d *terminalRun) { d.kill(syscall.SIGILL) }, "exit 132"},
+		{"TRAP", func(d *terminalRun) { d.kill(syscall.SIGTRAP) }, "exit 133"},
+		{"SYS", func(d *terminalRun) { d.kill(syscall.SIGSYS) }, "exit 159"},
+		{"SEGV", func(d *terminalRun) { d.kill(syscall.SIGSEGV) }, "exit 139"},
+		{"BUS", func(d *terminalRun) { d.kill(syscall.SIGBUS) }, "exit 135"},
+		{"FPE", func(d *terminalRun) { d.kill(syscall.SIGFPE) }, "exit 136"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -543,10 +543,10 @@ func TestSecretRaces(t *testing.T) {
 func TestSecretStop(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		stop func(d *dialogue)
+		stop func(d *terminalRun)
 	}{
-		{"typed", func(d *dialogue) { d.types("\x1a") }},
-		{"TSTP", func(d *dialogue) { d.kill(syscall.SIGTSTP) }},
+		{"typed", func(d *terminalRun) { d.types("\x1a") }},
+		{"TSTP", func(d *terminalRun) { d.kill(syscall.SIGTSTP) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -91,19 +91,24 @@ func completeMail(env *cli.Env, mail *testMail, s *settings.Settings) error {
 		}
 		mail.to = s.JMailTo
 	}
-	if mail.from == "" && s.JMailFrom != "" {
-		if err := message.CheckAddress(s.JMailFrom); err != nil {
-			return fmt.Errorf("JMAIL_FROM: %s: %w", s.JMailFrom, err)
-		}
-		mail.from = s.JMailFrom
-	}
 	if mail.host, err = mailHost(env, s); err != nil {
 		return err
 	}
 	if mail.from == "" {
-		mail.from, err = ownAddress(env, mail.host)
+		mail.from, err = defaultSender(env, s, mail.host)
 	}
 	return err
+}
+
+// defaultSender returns the address of the sender where no option names one.
+func defaultSender(env *cli.Env, s *settings.Settings, host string) (string, error) {
+	if s.JMailFrom == "" {
+		return ownAddress(env, host)
+	}
+	if err := message.CheckAddress(s.JMailFrom); err != nil {
+		return "", fmt.Errorf("JMAIL_FROM: %s: %w", s.JMailFrom, err)
+	}
+	return s.JMailFrom, nil
 }
 
 // mailHost returns the name under which this host sends mail: qmail's own, else
