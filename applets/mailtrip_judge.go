@@ -124,7 +124,7 @@ func (t *trip) await() {
 			t.see(&s)
 		case <-tick.C:
 			t.lookForRemote()
-		case <-t.stop:
+		case <-t.ctx.Done():
 		case <-timer.C:
 			t.lookAgain(false)
 			if !x.known {
@@ -185,6 +185,9 @@ func (t *trip) expire(x *tripTest) {
 		return
 	}
 	r.why = t.nothing(x)
+	if x.reply != "" { // with the number by which a server's log tells more
+		r.why += ", and the server had taken it: " + x.reply
+	}
 	why, queued, known := t.queueState(x)
 	switch s := x.unwanted; {
 	case queued:
@@ -230,9 +233,11 @@ func (t *trip) nothing(x *tripTest) string {
 func (t *trip) finish(x *tripTest, r tripResult) {
 	r.known = true
 	x.tripResult = r
-	if t.json {
+	switch {
+	case t.o.nagios:
+	case t.o.json:
 		t.printJSON(x)
-	} else {
+	default:
 		last := r.why
 		if r.ok {
 			if last = r.told; last == "" {
@@ -243,7 +248,7 @@ func (t *trip) finish(x *tripTest, r tripResult) {
 		t.env.Stdout.Flush() // who waits sees it
 	}
 	if !r.ok {
-		t.env.Warn("%s: %s: %s", x.name, t.headline(&r), r.why)
+		t.warn("%s: %s: %s", x.name, t.headline(&r), r.why)
 	}
 }
 
@@ -274,11 +279,12 @@ type jsonTrip struct {
 	Address   *string `json:"address"`
 	Status    *string `json:"status"`
 	Reason    *string `json:"reason"`
+	Reply     *string `json:"reply"` // of the SMTP server that took it
 	Why       *string `json:"why"`
 }
 
 func (t *trip) printJSON(x *tripTest) {
-	j := jsonTrip{Test: x.name, OK: x.ok, Outcome: x.outcome, Seconds: float64(x.seconds.Milliseconds()) / 1000,
+	j := jsonTrip{Test: x.name, OK: x.ok, Outcome: x.outcome, Seconds: seconds(x.seconds),
 		Sender: escape.Text(x.from), Recipient: escape.Text(x.to), MessageID: escape.Text(x.id), Where: orNull(escape.Text(x.where))}
 	if p := x.recipient; p != nil {
 		j.Address, j.Status, j.Reason = orNull(escape.Text(p.Address)), orNull(p.Status), orNull(escape.Text(cutText(p.Reason)))
@@ -286,6 +292,7 @@ func (t *trip) printJSON(x *tripTest) {
 	if x.outcome == outcomes[report.Bounce] || x.outcome == outcomes[report.DoubleBounce] {
 		j.Report = orNull([]string{report.Other: "other", report.QSBMF: "QSBMF", report.DSN: "RFC 3464"}[x.form])
 	}
+	j.Reply = orNull(escape.Text(x.reply))
 	if !x.ok {
 		j.Why = orNull(escape.Text(x.why))
 	}
@@ -296,4 +303,28 @@ func (t *trip) printJSON(x *tripTest) {
 	}
 	t.env.Stdout.Write(append(line, '\n'))
 	t.env.Stdout.Flush()
+}
+
+// nagios prints one line, on the slowest TEST, and on the first that did not end well.
+func (t *trip) nagios() error {
+	var slowest time.Duration
+	var ends []string
+	failed := ""
+	for _, x := range t.tests {
+		slowest = max(slowest, x.seconds)
+		ends = append(ends, fmt.Sprintf("%s %s %.3f s", x.name, x.outcome, x.seconds.Seconds()))
+		if !x.ok && failed == "" {
+			failed = fmt.Sprintf("%s: %s: %s", x.name, t.headline(&x.tripResult), x.why)
+		}
+	}
+	status, text := t.o.thresholds.status(slowest), strings.Join(ends, ", ")
+	for _, b := range t.boxes {
+		if b.failed && failed == "" {
+			failed = b.path + ": not all was done"
+		}
+	}
+	if failed != "" {
+		status, text = nagiosCritical, failed
+	}
+	return nagiosLine(t.env, tripService, status, text, slowest, t.o.thresholds, t.wait)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,33 +34,33 @@ func (t *trip) needs(x *tripTest) role {
 	case tripDouble:
 		return ofDoubles
 	case tripRemote:
-		if t.judgesRemote() {
+		switch {
+		case t.pop3 != nil:
+			return ofRecipient
+		case t.queue != nil && t.queue.complete:
 			return ofSender
 		}
 	}
 	return 0
 }
 
-// judgesRemote reports whether anybody sees where a remote message ends.
-func (t *trip) judgesRemote() bool { return t.queue != nil && t.queue.complete }
-
-// A tripBox is a Maildir that is looked at.
+// A tripBox is a Maildir, or a mailbox of a POP3 server, that is looked at.
 type tripBox struct {
 	roles role
-	path  string
+	path  string // or the server
 	home  string // that it lies in
 	asked bool   // by an option
 	hint  string // what option would say another one
 	err   error  // why it cannot be looked at
 
-	live     bool  // it is looked at
-	unread   error // about a message that came and could not be read
-	failed   bool  // something that has been said was not done
-	ready    chan struct{}
-	ended    <-chan error
-	arrivals *maildir.Arrivals
-	ask      atomic.Bool // to be told when all has been looked at
-	quit     atomic.Bool // after the next look
+	live   bool  // it is looked at
+	unread error // about a message that came and could not be read
+	failed bool  // something that has been said was not done
+	ready  chan struct{}
+	ended  <-chan error // before that
+	wake   func()       // ends a wait for the next look
+	ask    atomic.Bool  // to be told when all has been looked at
+	quit   atomic.Bool  // after the next look
 }
 
 // A sighting is what was seen in a box.
@@ -77,15 +78,21 @@ type sighting struct {
 
 // addBoxes decides on which Maildirs are looked at: those that the TESTs need, and that
 // of the sender, since a message that should arrive may come back.
-func (t *trip) addBoxes(o *mailtripOptions) {
+func (t *trip) addBoxes() {
+	if t.pop3 != nil {
+		t.boxes = []*tripBox{{roles: ofRecipient | ofSender | ofDoubles, path: t.pop3.Server.String(), ready: make(chan struct{})}}
+		return
+	}
 	local := func(address string) string {
 		name, _, _ := strings.Cut(address, "@")
 		return name
 	}
+	o := t.o
 	if t.has(tripLocal) || o.owner != "" {
 		t.addBox(ofRecipient, o.owner, local(t.mail.to), "-m")
 	}
-	if t.has(tripLocal) || t.has(tripBounce) || t.has(tripRemote) && t.judgesRemote() || o.bounces != "" {
+	needsSender := slices.ContainsFunc(t.tests, func(x *tripTest) bool { return t.needs(x) == ofSender })
+	if t.has(tripLocal) || needsSender || o.bounces != "" {
 		t.addBox(ofSender, o.bounces, local(t.mail.from), "-b")
 	}
 	if o.doubles != "" {
@@ -132,12 +139,19 @@ func (t *trip) blind(x *tripTest) error {
 // watch notes what is in all boxes by now, and has what comes be told.
 func (t *trip) watch() {
 	for _, b := range t.boxes {
-		if b.err == nil {
-			t.start(b)
+		switch {
+		case b.err != nil:
+		case t.pop3 != nil:
+			t.startMailbox(b)
+		default:
+			t.startMaildir(b)
 		}
 	}
 	timeout := time.NewTimer(t.wait)
 	defer timeout.Stop()
+	if t.pop3 != nil { // which has its own deadline, and may ask for a password
+		timeout.Stop()
+	}
 	for _, b := range t.boxes {
 		if b.err == nil {
 			select {
@@ -147,14 +161,16 @@ func (t *trip) watch() {
 			case <-timeout.C:
 				b.err = &fs.PathError{Op: "open", Path: b.path, Err: maildir.ErrNoAnswer}
 				timeout.Reset(0)
-			case <-t.stop:
+			case <-t.ctx.Done():
 				return
 			}
 		}
 		if b.err == nil {
 			continue
 		}
-		b.err = explainLayout(b.home, t.settings.Maildir, b.err)
+		if b.home != "" {
+			b.err = explainLayout(b.home, t.settings.Maildir, b.err)
+		}
 		if b.hint != "" {
 			b.err = fmt.Errorf("%w: %s", b.err, b.hint)
 		}
@@ -163,14 +179,14 @@ func (t *trip) watch() {
 			needed = needed || t.needs(x)&b.roles != 0
 		}
 		if b.asked && !needed {
-			t.env.Warn("%s", cli.Describe(b.err))
+			t.warn("%s", cli.Describe(b.err))
 			b.failed = true
 		}
 	}
 }
 
-// start looks into a box until it is told to quit.
-func (t *trip) start(b *tripBox) {
+// startMaildir looks into a box until it is told to quit.
+func (t *trip) startMaildir(b *tripBox) {
 	in := b.path
 	if t.settings.Inbox != "" {
 		in += "/" + t.settings.Inbox
@@ -182,7 +198,7 @@ func (t *trip) start(b *tripBox) {
 			return &fs.PathError{Op: "open", Path: in, Err: err}
 		}
 		defer a.Close()
-		b.arrivals = a
+		b.wake = a.Interrupt
 		close(b.ready)
 		for {
 			quit, asked := b.quit.Load(), b.ask.Swap(false)
@@ -223,7 +239,7 @@ func (t *trip) look(b *tripBox, m *maildir.Arrival, where string) {
 	if s.test, s.relation, s.report = t.find(text); s.test == nil {
 		return
 	}
-	if t.delete {
+	if t.o.delete {
 		s.err = m.Remove(t.trash)
 	}
 	t.sightings <- s
@@ -240,8 +256,12 @@ func (t *trip) find(text []byte) (*tripTest, report.Relation, *report.Report) {
 	return nil, report.None, nil
 }
 
-// finalPatience is how long a last look may take, when the time for all is over.
-const finalPatience = 2 * time.Second
+// finalPatience is how long a last look may take, when the time for all is over; at a
+// server it takes a login.
+const (
+	finalPatience   = 2 * time.Second
+	mailboxPatience = 10 * time.Second
+)
 
 // lookAgain has all boxes looked at once more, and with quit for the last time, and
 // judges what is seen.
@@ -253,10 +273,14 @@ func (t *trip) lookAgain(quit bool) {
 			b.live = !quit
 			b.quit.Store(quit)
 			b.ask.Store(true)
-			b.arrivals.Interrupt()
+			b.wake()
 		}
 	}
-	timeout := time.NewTimer(finalPatience)
+	patience := finalPatience
+	if t.pop3 != nil {
+		patience = mailboxPatience
+	}
+	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for len(asked) > 0 {
 		select {
@@ -277,16 +301,16 @@ func (t *trip) see(s *sighting) {
 	switch {
 	case s.lost:
 		b.err, b.live, b.failed = &fs.PathError{Op: "read", Path: s.where, Err: s.err}, false, true
-		t.env.Warn("%s", cli.Describe(b.err))
+		t.warn("%s", cli.Describe(b.err))
 	case s.looked:
 	case s.test == nil:
-		if b.unread == nil {
+		if b.unread = nil; s.err != nil {
 			b.unread = &fs.PathError{Op: "read", Path: s.where, Err: s.err}
 		}
 	default:
 		if s.err != nil {
 			b.failed = true
-			t.env.Warn("%s: %s", s.where, s.err)
+			t.warn("%s: %s", s.where, s.err)
 		}
 		t.judge(s)
 	}
