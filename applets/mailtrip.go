@@ -198,6 +198,8 @@ func (t *trip) take(set *cli.Set, operands []string) error {
 	}
 	for _, name := range operands {
 		switch {
+		case strings.HasPrefix(name, "-"):
+			return cli.Usagef("%s: options come before TEST", name)
 		case !slices.Contains(tripTests, name):
 			return cli.Usagef("%s: not one of %s", name, strings.Join(tripTests, ", "))
 		case t.has(name):
