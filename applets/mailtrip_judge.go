@@ -162,7 +162,7 @@ func (t *trip) nextUnknown() (first *tripTest) {
 // just have been on its way from one state to the next.
 func (t *trip) lookForRemote() {
 	for _, x := range t.tests {
-		if x.name != tripRemote || x.known || !x.injected || !x.left.IsZero() {
+		if x.name != tripRemote || t.needs(x) != ofSender || x.known || !x.injected || !x.left.IsZero() {
 			continue
 		}
 		if m, _, err := t.inQueue(x); err != nil || m != nil {
