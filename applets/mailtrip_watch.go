@@ -200,13 +200,18 @@ func (t *trip) startMaildir(b *tripBox) {
 		defer a.Close()
 		b.wake = a.Interrupt
 		close(b.ready)
+		failed := false // the last look
 		for {
 			quit, asked := b.quit.Load(), b.ask.Swap(false)
-			if err := a.Look(func(m *maildir.Arrival) bool { t.look(b, m, in+"/"+m.Path); return true }); err != nil {
-				// Nobody interrupts a Wait of what is closed: this must have been received.
-				t.sightings <- sighting{box: b, where: in, err: err, lost: true}
-				return nil
+			err := a.Look(func(m *maildir.Arrival) bool { t.look(b, m, in+"/"+m.Path); return true })
+			if err != nil || failed {
+				s := sighting{box: b, where: in, err: err, lost: err != nil && !errors.Is(err, maildir.ErrAway)}
+				t.sightings <- s
+				if s.lost { // received by now: nobody wakes who is not there
+					return nil
+				}
 			}
+			failed = err != nil
 			if asked {
 				t.sightings <- sighting{box: b, looked: true}
 			}

@@ -218,14 +218,24 @@ func (a *Arrivals) Interrupt() {
 	unix.Write(a.wake, one[:])
 }
 
+// ErrAway says that new or cur of a Maildir is not there at the moment, or is no
+// directory: the next look may see it again.
+var ErrAway = errors.New("is away")
+
 // Look calls f with each message that has come since, until f returns false. new is read
-// before cur, or what is moved meanwhile would not be seen.
+// before cur, or what is moved meanwhile would not be seen. The error is ErrAway, or one
+// after which there is nothing more to be seen.
 func (a *Arrivals) Look(f func(*Arrival) bool) error {
 	a.looked = time.Now()
 	stop := errors.New("stop")
+	var away error
 	for i := range a.dirs {
 		dir := &a.dirs[i]
 		fd, quiet, err := a.open(dir)
+		if vanished(err) {
+			away = fmt.Errorf("%s: %w", dir.name, ErrAway)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -257,7 +267,7 @@ func (a *Arrivals) Look(f func(*Arrival) bool) error {
 			return err
 		}
 	}
-	return nil
+	return away
 }
 
 // An Arrival is a message that has come. It is good until the func that is called with it

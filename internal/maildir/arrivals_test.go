@@ -109,8 +109,14 @@ func TestArrivals(t *testing.T) {
 				put(t, maildir+"/new/d")
 				want()
 			}
-			// Whoever takes new away and makes it anew does not hide what comes there.
+			// Whoever takes new away and makes it anew does not hide what comes there, nor
+			// meanwhile what comes into cur.
 			rename("/new", "/older")
+			put(t, in+"/cur/f")
+			err := a.Look(func(m *Arrival) bool { _, _, err := m.Text(5); return err == nil && m.Path == "cur/f" })
+			if !errors.Is(err, ErrAway) {
+				t.Errorf("new is away: %v", err)
+			}
 			if err := os.Mkdir(in+"/new", 0o755); err != nil {
 				t.Error(err)
 			}
