@@ -127,11 +127,14 @@ func TestArrivals(t *testing.T) {
 }
 
 // TestArrivalsVanish proves that a message that is moved while it is opened is told
-// under its new name, and that one that vanished is no error.
+// under its new name, that one that vanished is no error, and that a link in its place is
+// not followed.
 func TestArrivalsVanish(t *testing.T) {
 	arrivals(t, "", func(a *Arrivals, maildir string) {
 		put(t, maildir+"/new/a")
 		put(t, maildir+"/new/b")
+		put(t, maildir+"/new/c")
+		put(t, maildir+"/elsewhere")
 		var got []string
 		err := a.Look(func(m *Arrival) bool {
 			switch m.Path {
@@ -139,6 +142,9 @@ func TestArrivalsVanish(t *testing.T) {
 				os.Rename(maildir+"/new/a", maildir+"/cur/a:2,")
 			case "new/b":
 				os.Remove(maildir + "/new/b")
+			case "new/c":
+				os.Remove(maildir + "/new/c")
+				os.Symlink("../elsewhere", maildir+"/new/c")
 			}
 			_, ok, err := m.Text(5)
 			if err != nil {

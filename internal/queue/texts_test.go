@@ -48,8 +48,14 @@ func TestTexts(t *testing.T) {
 	half := add(queuetest.Message{State: "S2", Body: "X: half\n"})
 	number := add(queuetest.Message{Remote: []string{"Ta@b"}, Body: "X: mark\n\n" + strings.Repeat("x", 1000), Bounce: "<a@b>:\nno\n\n"})
 	add(queuetest.Message{State: "S4", Local: []string{"Ta@b"}, Body: "X: other\n\n"})
-	if err := os.Symlink("/etc/passwd", filepath.Join(q.Dir, "mess/0/23000000")); err != nil {
-		t.Fatal(err)
+	for _, err := range []error{
+		os.WriteFile(dir+"/elsewhere", []byte("X: mark\n\n"), 0o644),
+		os.Symlink("../../elsewhere", filepath.Join(q.Dir, "mess/0/23000000")),
+		unix.Mkfifo(filepath.Join(q.Dir, "mess/1/23000001"), 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, d := range []string{dir, dir + "/mess"} {
 		if err := os.Chown(d, 0, 65534); err != nil {

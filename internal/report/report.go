@@ -260,7 +260,7 @@ const (
 //
 // A copy that has the ID in its header makes a bounce; where the copy is itself a report,
 // it is a double bounce. In a report that has no copy that can be read the ID is looked
-// for in its text.
+// for in its text. A report about an answer, which names the ID as well, is none about m.
 func (m *Message) Of(id string) (Relation, *Report) {
 	if id == "" {
 		return None, nil
@@ -278,7 +278,7 @@ func (m *Message) Of(id string) (Relation, *Report) {
 		relation = Bounce
 	case c != nil && c.isReportOf(id):
 		relation = DoubleBounce
-	default:
+	case c == nil || c.ID == "":
 		relation = searchBody(m.body, id)
 	}
 	if relation == Bounce && !r.Failed() {

@@ -76,6 +76,11 @@ func TestOf(t *testing.T) {
 		"a forwarded message":      {forwarded, None, 0, nil},
 		"a forwarded bounce": {strings.Replace(forwarded, "Message-ID: "+id+"\n\ntext\n", inner, 1),
 			None, 0, nil},
+		"a bounce of an answer": {strings.Replace(inner, "Message-ID: "+id, "Message-ID: <2@b>\nIn-Reply-To: "+id, 1) + "\n> Message-ID: " + id + "\n",
+			None, 0, nil},
+		"a double bounce of a report that is from nobody known": {"Return-Path: <>\n\nHi. This is the program.\n\n<a@b>:\nno\n\n---\n\n" +
+			"Message-ID: <3@b>\nFrom: hostmaster@b\nContent-Type: multipart/report; boundary=c\n\n--c\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; c@d\nAction: failed\n" +
+			"--c\nContent-Type: message/rfc822\n\nMessage-ID: " + id + "\n", DoubleBounce, QSBMF, []Recipient{{"a@b", "failed", "", "no"}}},
 		"another's bounce": {strings.ReplaceAll(inner, "kowaza.1@", "kowaza.2@"), None, 0, nil},
 		"in no form, of a bounce": {"Auto-Submitted: auto-generated\n\nYour report\n> From: Mailer-Daemon\n> Message-ID: " + id + "\n",
 			DoubleBounce, Other, nil},
