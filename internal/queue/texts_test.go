@@ -77,6 +77,9 @@ func TestTexts(t *testing.T) {
 			if strings.Contains(string(m.Text), "old") {
 				t.Error("an old one was opened")
 			}
+			if m.Number >= 23000000 {
+				t.Errorf("%d is no file", m.Number)
+			}
 			if len(m.Text) > 300 {
 				t.Errorf("%d bytes", len(m.Text))
 			}
