@@ -23,7 +23,7 @@ import (
 
 var mailtrip = &cli.Applet{
 	Name: "mailtrip",
-	Help: `usage: mailtrip [-46dhSv] [-b OWNER] [-f SENDER] [-m OWNER] [-p SERVER] [-r OWNER] [-s SERVER] [-t RECIPIENT] [-w SECONDS] [--OPTION...] [TEST...]
+	Help: `usage: mailtrip [-46dhSv] [-t RECIPIENT] [-r OWNER] [--OPTION...] [TEST...]
 Inject a message, and say where it ended.
 
 TEST is local (without TEST): it must be delivered; remote; bounce: mail to an
@@ -63,7 +63,7 @@ double bounces. OWNER is a login or a directory that holds a Maildir.
 
 Settings: JMAIL_CHARSET, JMAIL_FROM, JMAIL_TO, MAILDIR, INBOX, QUOTA_TRASH,
 SENDMAIL and QMAIL in /etc/kowaza.conf.
-Example: mailtrip -d -t hoshu -r pmaster local bounce double
+Example: mailtrip -d -f hoshu -t hoshu -r pmaster local bounce double
 `,
 	Options: func(set *getopt.Set) { new(mailtripOptions).declare(set) },
 	Values: map[string]string{"OWNER": completion.Owner, "RECIPIENT": completion.User, "SENDER": completion.User,
