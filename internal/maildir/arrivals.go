@@ -28,8 +28,9 @@ type Arrivals struct {
 	old  []uint64            // of the names that were there, in order
 	seen map[uint64]struct{} // of those that were looked at since
 
-	notify int // inotify(7); -1: there is none
-	wake   int // eventfd(2), for Interrupt
+	notify int  // inotify(7); -1: there is none
+	tried  bool // to have one
+	wake   int  // eventfd(2), for Interrupt
 	looked time.Time
 }
 
@@ -37,6 +38,7 @@ type Arrivals struct {
 type arrivalDir struct {
 	name    string
 	id      fileID
+	told    bool // its changes are, by inotify
 	mtime   Stamp
 	changed time.Time // when the mtime was first seen
 	read    time.Time // when its names were
@@ -77,9 +79,6 @@ func (b *Box) Arrivals(inbox string) (*Arrivals, error) {
 		dirs: [2]arrivalDir{{name: "new"}, {name: "cur"}}}
 	a.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err == nil {
-		if n, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err == nil {
-			a.notify = n // else the directories are read often all the same
-		}
 		err = isMaildir(fd)
 	}
 	if err == nil {
@@ -171,12 +170,14 @@ func (a *Arrivals) open(d *arrivalDir) (fd int, quiet bool, err error) {
 		return -1, false, err
 	}
 	now, at := time.Now(), mtime(&st)
-	if id := (fileID{uint64(st.Dev), st.Ino}); id != d.id {
+	id := fileID{uint64(st.Dev), st.Ino}
+	if a.notify >= 0 && (!d.told || id != d.id) {
+		// By the descriptor: a path could lead elsewhere by now.
+		unix.InotifyAddWatch(a.notify, "/proc/self/fd/"+strconv.Itoa(fd), unix.IN_MOVED_TO|unix.IN_CREATE|unix.IN_ONLYDIR)
+		d.told = true
+	}
+	if id != d.id {
 		d.id, d.mtime, d.changed, d.read = id, at, now, now
-		if a.notify >= 0 {
-			// By the descriptor: a path could lead elsewhere by now.
-			unix.InotifyAddWatch(a.notify, "/proc/self/fd/"+strconv.Itoa(fd), unix.IN_MOVED_TO|unix.IN_CREATE|unix.IN_ONLYDIR)
-		}
 		return fd, false, nil
 	}
 	if d.mtime != at {
@@ -190,11 +191,22 @@ func (a *Arrivals) open(d *arrivalDir) (fd int, quiet bool, err error) {
 }
 
 // pause is how long Wait lets pass at least: a busy Maildir would else be read without
-// end.
-const pause = 10 * time.Millisecond
+// end. Who waits no longer than patience each time has no need of inotify, of which the
+// kernel takes some 20 ms to end.
+const (
+	pause    = 10 * time.Millisecond
+	patience = 40 * time.Millisecond
+)
 
 // Wait waits until something may have come, or Interrupt is called, but at most so long.
 func (a *Arrivals) Wait(most time.Duration) {
+	if most > patience && !a.tried {
+		a.tried = true
+		if n, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err == nil {
+			a.notify = n // else it is looked often all the same
+			return       // what came before it was told of must be looked at first
+		}
+	}
 	if d := time.Until(a.looked.Add(pause)); d > 0 {
 		time.Sleep(min(d, most))
 	}
