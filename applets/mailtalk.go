@@ -74,7 +74,7 @@ type mailtalkOptions struct {
 	serverOptions
 	thresholds
 	charset, from                string
-	to                           addressList
+	to                           words
 	json, nagios, quiet, verbose bool
 }
 
@@ -89,19 +89,6 @@ func (o *mailtalkOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.to, "to", 't')
 	set.FlagLong(&o.verbose, "verbose", 'v')
 	set.FlagLong(&o.warning, "warning", 'W')
-}
-
-// An addressList are the addresses of an option that may be repeated.
-type addressList []string
-
-func (l *addressList) String() string { return "" }
-
-func (l *addressList) Set(text string, o getopt.Option) error {
-	if err := message.CheckAddress(text); err != nil {
-		return fmt.Errorf("--%s: %s: %w", o.LongName(), text, err)
-	}
-	*l = append(*l, text)
-	return nil
 }
 
 // A talk is one run of mailtalk.
@@ -234,6 +221,11 @@ func (t *talk) checkMessage(set *cli.Set) error {
 	if o.from != "" {
 		if err := message.CheckAddress(o.from); err != nil {
 			return cli.Usagef("--from: %s: %s", o.from, err)
+		}
+	}
+	for _, to := range o.to {
+		if err := message.CheckAddress(to); err != nil {
+			return cli.Usagef("--to: %s: %s", to, err)
 		}
 	}
 	if set.IsSet("message") {
