@@ -1,9 +1,12 @@
 package applets
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -334,5 +337,198 @@ func TestTripManyMessages(t *testing.T) {
 	}))
 	if count != 3000 {
 		t.Errorf("%d messages are left; want 3000", count)
+	}
+}
+
+// TestTripFaults proves that whatever system call fails while mailtrip -d looks into a
+// Maildir, or is interrupted, nothing else goes, and the status is 0 only if the message
+// was found and removed; else there is a message.
+func TestTripFaults(t *testing.T) {
+	needRoot(t)
+	strace := needCommand(t, "strace")
+	tr := newTripTree(t, `deliver hoshu <message`)
+	other := tr.dir + "/hoshu/Maildir/new/1.other"
+	must(t, os.WriteFile(tr.dir+"/hoshu/Maildir/maildirsize", []byte("100000S\n0 0\n"), 0o644))
+	must(t, os.WriteFile(other, []byte("text\n"), 0o644))
+	giveTo(t, victim, tr.dir+"/hoshu")
+	statuses := map[int]int{}
+	for _, fault := range []string{"openat:EIO", "openat:EACCES", "openat:EINTR", "openat:ENOENT", "getdents64:EIO", "getdents64:EINTR", "fstat:EIO", "fstat:EINTR",
+		"newfstatat:EIO", "newfstatat:EINTR", "newfstatat:ENOENT", "unlinkat:EIO", "unlinkat:EACCES", "unlinkat:EINTR", "pread64:EIO", "pread64:EINTR",
+		"setfsuid:returns", "setfsgid:EPERM", "setgroups:EPERM", "pipe2:EMFILE", "poll:EINTR"} {
+		call, failure, _ := strings.Cut(fault, ":")
+		inject := call + ":error=" + failure
+		if failure == "returns" {
+			inject = call + ":retval=0"
+		}
+		for nth := 1; nth <= soaking(t, 4, 20); nth++ {
+			cmd := tr.command("-d", "-w", "1")
+			cmd.Args = append([]string{strace, "-f", "-b", "execve", "-o", "/dev/null", "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:when=%d", inject, nth)}, append([]string{cmd.Path}, cmd.Args[1:]...)...)
+			cmd.Path = strace
+			e := runEnd(t, cmd)
+			statuses[e.status]++
+			what := fmt.Sprintf("%s, call %d", fault, nth)
+			left, err := os.ReadDir(tr.dir + "/hoshu/Maildir/new")
+			must(t, err)
+			removed := len(left) == 1
+			switch {
+			case e.late || e.signal != 0 || e.crashed() || e.status > 1:
+				t.Errorf("%s: status %d, signal %v, late %v\n%s", what, e.status, e.signal, e.late, e.stderr)
+			case !exists(other):
+				t.Fatalf("%s: somebody's message is gone\n%s%s", what, e.stdout, e.stderr)
+			case e.status == 0 && (!removed || e.stderr != "" || !strings.HasPrefix(e.stdout, "local   delivered ")):
+				t.Errorf("%s: status 0, %d left\n%s%s", what, len(left), e.stdout, e.stderr)
+			case e.status == 1 && !strings.Contains(e.stderr, "mailtrip: "):
+				t.Errorf("%s: status 1 and no message\n%s%s", what, e.stdout, e.stderr)
+			case failure == "EINTR" && e.status != 0:
+				t.Errorf("%s: an interruption is a failure\n%s%s", what, e.stdout, e.stderr)
+			}
+			for _, m := range left {
+				if m.Name() != "1.other" {
+					must(t, os.Remove(tr.dir+"/hoshu/Maildir/new/"+m.Name()))
+				}
+			}
+		}
+	}
+	t.Logf("statuses: %v", statuses)
+	if statuses[0] == 0 || statuses[1] < 20 {
+		t.Errorf("that were no faults: %v", statuses)
+	}
+}
+
+// TestTripHostileMailbox proves that no POP3 server keeps mailtrip beyond its time, or
+// makes it take what it says for more than it is: a number of messages that cannot be,
+// lists and texts without end, a connection that ends anywhere, a QUIT that is refused
+// after a DELE. Each is told.
+func TestTripHostileMailbox(t *testing.T) {
+	tr := newTripTree(t, "cat message >mailbox")
+	endless := func(w *bufio.Writer, line string) {
+		for w.Flush() == nil {
+			w.WriteString(line)
+		}
+	}
+	for name, test := range map[string]struct {
+		answer func(w *bufio.Writer, verb string) bool // false: as an honest server
+		want   string                                  // in what is said
+	}{
+		"honest": {func(*bufio.Writer, string) bool { return false }, ""},
+		"a number that cannot be": {func(w *bufio.Writer, verb string) bool {
+			if verb == "STAT" {
+				w.WriteString("+OK 99999999999999999999 1\r\n")
+			}
+			return verb == "STAT"
+		}, "STAT: no number of messages"},
+		"more messages than there are": {func(w *bufio.Writer, verb string) bool {
+			if verb == "STAT" && exists(tr.dir+"/mailbox") {
+				w.WriteString("+OK 9223372036854775807 1\r\n")
+			}
+			return verb == "STAT" && exists(tr.dir+"/mailbox")
+		}, "-ERR no such message"},
+		"names without end": {func(w *bufio.Writer, verb string) bool {
+			if verb == "UIDL" {
+				w.WriteString("+OK\r\n")
+				endless(w, "1 x\r\n")
+			}
+			return verb == "UIDL"
+		}, "not done within 2 seconds"},
+		"a text without end": {func(w *bufio.Writer, verb string) bool {
+			if verb == "TOP" {
+				w.WriteString("+OK\r\n")
+				endless(w, strings.Repeat("x", 1000))
+			}
+			return verb == "TOP"
+		}, "not done within 2 seconds"},
+		"the end in a text": {func(w *bufio.Writer, verb string) bool {
+			if verb == "TOP" {
+				w.WriteString("+OK\r\nSubject: x\r\n")
+				w.Flush()
+				panic(io.EOF)
+			}
+			return false
+		}, "the server closed the connection"},
+		"DELE is refused": {func(w *bufio.Writer, verb string) bool {
+			if verb == "DELE" {
+				w.WriteString("-ERR read-only\r\n")
+			}
+			return verb == "DELE"
+		}, "-ERR read-only"},
+		"QUIT is refused": {func(w *bufio.Writer, verb string) bool {
+			if verb == "QUIT" && exists(tr.dir+"/deleted") {
+				w.WriteString("-ERR some deleted messages not removed\r\n")
+				return true
+			}
+			return false
+		}, "not known whether it was removed: quit: -ERR some deleted"},
+	} {
+		os.Remove(tr.dir + "/mailbox")
+		os.Remove(tr.dir + "/deleted")
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go servePOP3(conn, tr.dir, test.answer)
+			}
+		}()
+		must(t, os.WriteFile(tr.dir+"/password", []byte("passwd\n"), 0o600))
+		cmd := exec.Command(tr.bin+"/mailtrip", "-d", "-w", "3", "-T", "2", "-p", "pop3://"+l.Addr().String(), "-u", "hanako", "-P", tr.dir+"/password")
+		cmd.Env = append(os.Environ(), "KOWAZA_CONF="+tr.dir+"/kowaza.conf")
+		e := runEnd(t, cmd)
+		l.Close()
+		switch {
+		case e.late || e.signal != 0 || e.crashed():
+			t.Errorf("%s: signal %v, late %v\n%s", name, e.signal, e.late, e.stderr)
+		case name == "honest" && (e.status != 0 || e.stderr != "" || !exists(tr.dir+"/deleted")):
+			t.Errorf("%s: status %d\n%s%s", name, e.status, e.stdout, e.stderr)
+		case name != "honest" && (e.status != 1 || !strings.Contains(e.stderr, test.want)):
+			t.Errorf("%s: status %d; want %q in\n%s%s", name, e.status, test.want, e.stdout, e.stderr)
+		}
+	}
+}
+
+// servePOP3 is a POP3 server whose mailbox is the file mailbox in dir, if that is there,
+// and that answers otherwise where answer does.
+func servePOP3(conn net.Conn, dir string, answer func(w *bufio.Writer, verb string) bool) {
+	defer conn.Close()
+	defer func() { recover() }() // the end of the connection
+	r, w := bufio.NewReader(conn), bufio.NewWriter(conn)
+	w.WriteString("+OK\r\n")
+	for w.Flush() == nil {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		verb, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		text, err := os.ReadFile(dir + "/mailbox")
+		n := 1
+		if err != nil {
+			n = 0
+		}
+		switch {
+		case answer(w, verb):
+		case verb == "STAT":
+			fmt.Fprintf(w, "+OK %d 1\r\n", n)
+		case verb == "UIDL" && n == 1:
+			w.WriteString("+OK\r\n1 x\r\n.\r\n")
+		case verb == "UIDL" || verb == "CAPA":
+			w.WriteString("+OK\r\n.\r\n")
+		case verb == "TOP" && strings.Contains(line, " 1 "):
+			w.WriteString("+OK\r\n" + strings.ReplaceAll(string(text), "\n", "\r\n") + ".\r\n")
+		case verb == "TOP":
+			w.WriteString("-ERR no such message\r\n")
+		case verb == "DELE":
+			if err := os.WriteFile(dir+"/deleted", nil, 0o644); err != nil {
+				panic(err)
+			}
+			w.WriteString("+OK\r\n")
+		default:
+			w.WriteString("+OK\r\n")
+		}
+		if verb == "QUIT" {
+			w.Flush()
+			return
+		}
 	}
 }
