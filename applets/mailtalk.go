@@ -256,8 +256,16 @@ func onTerminal(in io.Reader) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// unfit are the commands that have an option, with it.
-var unfit = map[string]string{"starttls": "-S", "stls": "-S", "auth": "-a and -u", "apop": "-a and -u", "user": "-a and -u", "pass": "-a and -u"}
+// optionFor returns the option that does what a command does; empty where none does.
+func optionFor(verb string) string {
+	switch verb {
+	case "starttls", "stls":
+		return "-S"
+	case "auth", "apop", "user", "pass":
+		return "-a and -u"
+	}
+	return ""
+}
 
 // talkLines reads COMMANDs. What is wrong with one is said without repeating it: it may
 // hold a password.
@@ -271,8 +279,8 @@ func talkLines(words []string) ([]talkLine, error) {
 			return nil, cli.Usagef("COMMAND %d: empty", i+1)
 		case strings.ContainsAny(l.text, "\r\n\x00"):
 			return nil, cli.Usagef("COMMAND %d: holds a line end or NUL", i+1)
-		case unfit[l.verb()] != "":
-			return nil, cli.Usagef("COMMAND %d: %s is what %s is for", i+1, l.verb(), unfit[l.verb()])
+		case optionFor(l.verb()) != "":
+			return nil, cli.Usagef("COMMAND %d: %s is what %s is for", i+1, l.verb(), optionFor(l.verb()))
 		}
 		lines = append(lines, l)
 	}

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"kowaza/internal/dialogue/dialoguetest"
 )
@@ -189,7 +191,7 @@ func TestTalkEscape(t *testing.T) {
 	})
 	for _, output := range []string{"-v", "-q", "--json", "--nagios"} {
 		e := runTalk(t, bin, "", output, server)
-		if all := e.stdout + e.stderr; strings.ContainsAny(all, "\x1b\x07\x00\xff\x9b") || e.status == 0 || !strings.Contains(all, `\033]0;owned\007 \377 \\`) && output != "--json" {
+		if all := e.stdout + e.stderr; strings.ContainsFunc(strings.ReplaceAll(all, "\n", ""), unicode.IsControl) || !utf8.ValidString(all) || e.status == 0 || !strings.Contains(all, `\033]0;owned\007 \377 \\`) && output != "--json" {
 			t.Errorf("%s: %q", output, all)
 		}
 	}

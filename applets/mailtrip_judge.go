@@ -26,9 +26,30 @@ type tripResult struct {
 	recipient *report.Recipient // in a report; nil: it names none
 }
 
-// outcomes are the names of what is seen.
-var outcomes = map[report.Relation]string{
-	report.Same: "delivered", report.Notice: "delayed", report.Bounce: "bounced", report.DoubleBounce: "double-bounced",
+// outcomeOf is the name of what is seen.
+func outcomeOf(r report.Relation) string {
+	switch r {
+	case report.Same:
+		return "delivered"
+	case report.Notice:
+		return "delayed"
+	case report.Bounce:
+		return "bounced"
+	case report.DoubleBounce:
+		return "double-bounced"
+	}
+	return ""
+}
+
+// wants is what a TEST wants to be seen, and in whose box.
+func (x *tripTest) wants() (report.Relation, role) {
+	switch x.name {
+	case tripBounce:
+		return report.Bounce, ofSender
+	case tripDouble:
+		return report.DoubleBounce, ofDoubles
+	}
+	return report.Same, ofRecipient
 }
 
 // judge decides whether what was seen is the end of its TEST.
@@ -37,17 +58,16 @@ func (t *trip) judge(s *sighting) {
 	if x.known {
 		return
 	}
-	r := tripResult{outcome: outcomes[s.relation], seconds: s.at.Sub(x.begun), where: s.where}
+	r := tripResult{outcome: outcomeOf(s.relation), seconds: s.at.Sub(x.begun), where: s.where}
 	if s.report != nil {
 		r.form, r.recipient = s.report.Form, chosenRecipient(s.report, x.to)
 		r.told = told(r.recipient, x.to)
 	}
-	want := map[string]report.Relation{tripLocal: report.Same, tripRemote: report.Same, tripBounce: report.Bounce, tripDouble: report.DoubleBounce}
-	place := map[string]role{tripLocal: ofRecipient, tripRemote: ofRecipient, tripBounce: ofSender, tripDouble: ofDoubles}
+	want, whose := x.wants()
 	switch {
-	case s.relation == want[x.name] && s.box.roles&place[x.name] != 0:
+	case s.relation == want && s.box.roles&whose != 0:
 		r.ok = true
-	case s.relation == report.Notice, s.relation == want[x.name], x.name == tripDouble && s.relation == report.Bounce:
+	case s.relation == report.Notice, s.relation == want, x.name == tripDouble && s.relation == report.Bounce:
 		// Postfix tells the postmaster of single bounces, too, if notify_classes says so;
 		// and mail that is late may still come. What is wanted may follow.
 		x.unwanted = s
@@ -193,7 +213,7 @@ func (t *trip) expire(x *tripTest) {
 	case queued:
 		r.outcome, r.why = "queued", why
 	case s != nil && s.relation != report.Notice:
-		r.outcome, r.where = outcomes[s.relation], s.where
+		r.outcome, r.where = outcomeOf(s.relation), s.where
 		r.why += ", but " + s.where
 	case known:
 		r.outcome = "lost"
@@ -203,7 +223,7 @@ func (t *trip) expire(x *tripTest) {
 	}
 	if s := x.unwanted; s != nil && s.report != nil {
 		r.form, r.recipient = s.report.Form, chosenRecipient(s.report, x.to)
-		r.why += ": " + outcomes[s.relation] + ": " + told(r.recipient, x.to)
+		r.why += ": " + outcomeOf(s.relation) + ": " + told(r.recipient, x.to)
 	}
 	if x.name == tripDouble && r.outcome != "queued" {
 		if _, err := os.Stat(t.env.Root + "/etc/postfix/main.cf"); err == nil {
@@ -289,7 +309,7 @@ func (t *trip) printJSON(x *tripTest) {
 	if p := x.recipient; p != nil {
 		j.Address, j.Status, j.Reason = orNull(escape.Text(p.Address)), orNull(p.Status), orNull(escape.Text(cutText(p.Reason)))
 	}
-	if x.outcome == outcomes[report.Bounce] || x.outcome == outcomes[report.DoubleBounce] {
+	if x.outcome == outcomeOf(report.Bounce) || x.outcome == outcomeOf(report.DoubleBounce) {
 		j.Report = orNull([]string{report.Other: "other", report.QSBMF: "QSBMF", report.DSN: "RFC 3464"}[x.form])
 	}
 	j.Reply = orNull(escape.Text(x.reply))

@@ -325,7 +325,7 @@ func (m *Arrival) Text(most int) (text []byte, ok bool, err error) {
 // and its removal the kernel knows no step that would be one: who exchanges files just
 // then, with the owner's rights, removes his own.
 func (m *Arrival) Remove(trash TrashQuota) error {
-	dir, name, in := m.dir, m.name, contents[m.Path[:len("new")]]
+	dir, name, in := m.dir, m.name, contentOf(m.Path[:len("new")])
 	defer func() {
 		if dir != m.dir && dir >= 0 {
 			unix.Close(dir)
@@ -377,7 +377,7 @@ func (m *Arrival) find() (dir int, name string, in content, err error) {
 			return nil
 		})
 		if err == nil && name != "" {
-			return fd, name, contents[d.name], nil
+			return fd, name, contentOf(d.name), nil
 		}
 		unix.Close(fd)
 		if err != nil {
