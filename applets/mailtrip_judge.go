@@ -101,9 +101,6 @@ func told(p *report.Recipient, to string) string {
 		return "-"
 	}
 	var words []string
-	if p.Address != "" && !strings.EqualFold(p.Address, to) {
-		words = append(words, "<"+p.Address+">:")
-	}
 	if p.Status != "" {
 		words = append(words, "#"+p.Status)
 	}
@@ -111,7 +108,10 @@ func told(p *report.Recipient, to string) string {
 		words = append(words, cutText(p.Reason))
 	}
 	if len(words) == 0 {
-		return "-"
+		words = []string{"-"}
+	}
+	if p.Address != "" && !strings.EqualFold(p.Address, to) {
+		words = append([]string{"<" + cutText(p.Address) + ">:"}, words...)
 	}
 	return strings.Join(words, " ")
 }
@@ -307,7 +307,7 @@ func (t *trip) printJSON(x *tripTest) {
 	j := jsonTrip{Test: x.name, OK: x.ok, Outcome: x.outcome, Seconds: seconds(x.seconds),
 		Sender: escape.Text(x.from), Recipient: escape.Text(x.to), MessageID: escape.Text(x.id), Where: orNull(escape.Text(x.where))}
 	if p := x.recipient; p != nil {
-		j.Address, j.Status, j.Reason = orNull(escape.Text(p.Address)), orNull(p.Status), orNull(escape.Text(cutText(p.Reason)))
+		j.Address, j.Status, j.Reason = orNull(escape.Text(cutText(p.Address))), orNull(p.Status), orNull(escape.Text(cutText(p.Reason)))
 	}
 	if x.outcome == outcomeOf(report.Bounce) || x.outcome == outcomeOf(report.DoubleBounce) {
 		j.Report = orNull([]string{report.Other: "other", report.QSBMF: "QSBMF", report.DSN: "RFC 3464"}[x.form])
