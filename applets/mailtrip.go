@@ -362,9 +362,7 @@ func (t *trip) run() error {
 	for _, x := range t.tests {
 		t.inject(x)
 	}
-	hungUp := make(chan struct{})
-	go func() { defer close(hungUp); t.hangUp() }()
-	t.meanwhile(hungUp, 2*quitPatience)
+	t.talk(func() error { t.hangUp(); return nil })
 	t.await()
 	if sig := signals.Stop(); sig != nil {
 		known := 0
@@ -478,19 +476,10 @@ func (t *trip) post(x *tripTest, text []byte) error {
 // send gives a message to the SMTP server. One that was sent and of which nobody knows
 // whether it was taken is looked for as the others.
 func (t *trip) send(x *tripTest, text []byte) error {
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err = t.connect(); err == nil {
-			err = t.conn.Deliver(&dialogue.Delivery{From: x.from, To: x.to, Text: text})
-		}
-	}()
-	// It ends by its own deadline, or the signal.
-	for !t.meanwhile(done, t.wait) {
-		if t.stopped() {
-			<-done
-		}
+	err := t.talk(t.connect)
+	if err == nil {
+		x.begun = time.Now() // connecting took what it took: a password may have been asked for
+		err = t.talk(func() error { return t.conn.Deliver(&dialogue.Delivery{From: x.from, To: x.to, Text: text}) })
 	}
 	var e *dialogue.Error
 	switch {
@@ -502,6 +491,23 @@ func (t *trip) send(x *tripTest, text []byte) error {
 		return fmt.Errorf("%s: %w", t.smtp.Server, err)
 	}
 	return nil
+}
+
+// talk does a part of the dialogue with the SMTP server, which ends by its own deadline or
+// a signal, while what is seen is judged.
+func (t *trip) talk(part func() error) (err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = part()
+	}()
+	for !t.meanwhile(done, t.wait) {
+		if t.stopped() {
+			<-done
+			break
+		}
+	}
+	return err
 }
 
 // connect opens the dialogue with the SMTP server, where none is. What kept it from being
