@@ -46,6 +46,9 @@ type Settings struct {
 	JMailFrom    string // JMAIL_FROM
 	JMailCharset string // JMAIL_CHARSET: jis, sjis, euc or utf8
 	JMailCount   int    // JMAIL_COUNT: copies
+	JMailServer  string // JMAIL_SERVER: see dialogue.ParseServer
+	JMailUser    string // JMAIL_USER
+	JMailPwFile  string // JMAIL_PASSWORD_FILE: absolute, cleaned
 	MailtestExit int    // MAILTEST_EXIT: status, 0, 99, 100 or 111
 	QMailStop    string // QMAIL_STOP: command
 	QMailStart   string // QMAIL_START: command
@@ -146,6 +149,15 @@ var keys = []key{
 	{"JMAIL_COUNT", "jmailsend",
 		func(s *Settings, v string) error { return number(&s.JMailCount, v, 1, MaxCount) },
 		func(s *Settings) string { return strconv.Itoa(s.JMailCount) }, false},
+	{"JMAIL_SERVER", "jmailsend",
+		func(s *Settings, v string) error { s.JMailServer = v; return nil },
+		func(s *Settings) string { return s.JMailServer }, true},
+	{"JMAIL_USER", "jmailsend",
+		func(s *Settings, v string) error { s.JMailUser = v; return nil },
+		func(s *Settings) string { return s.JMailUser }, true},
+	{"JMAIL_PASSWORD_FILE", "jmailsend",
+		func(s *Settings, v string) error { return absPath(&s.JMailPwFile, v) },
+		func(s *Settings) string { return s.JMailPwFile }, true},
 	{"MAILTEST_EXIT", "mailtest",
 		func(s *Settings, v string) error { return exitStatus(&s.MailtestExit, v, "0", "99", "100", "111") },
 		func(s *Settings) string { return strconv.Itoa(s.MailtestExit) }, false},
