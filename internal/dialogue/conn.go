@@ -80,10 +80,10 @@ type Error struct {
 	Step    string
 	Reply   string // what the server refused it with, on one line; empty: Err tells
 	Err     error
-	Code    int  // of the reply, where it is one of SMTP
 	Unknown bool // the message was sent, and whether it was taken is not known
 
-	lost bool // the connection was, or had to be given up
+	code string // of the reply
+	lost bool   // the connection was, or had to be given up
 }
 
 func (e *Error) Error() string { return e.Step + ": " + e.Why() }
@@ -107,6 +107,19 @@ func (e *Error) Lasting() bool {
 func (e *Error) Why() string {
 	if e.Err == nil {
 		return e.Reply
+	}
+	return e.Err.Error()
+}
+
+// Kind returns Why without what the server's words are: failures of one kind are alike,
+// and there are not many kinds.
+func (e *Error) Kind() string {
+	var bad *badReply
+	switch {
+	case e.Err == nil:
+		return e.code
+	case errors.As(e.Err, &bad):
+		return bad.why
 	}
 	return e.Err.Error()
 }
@@ -438,7 +451,7 @@ func isTimeout(err error) bool {
 
 // refused makes an Error of a reply.
 func (c *Conn) refused(step string, r Reply) error {
-	return &Error{Step: step, Reply: r.String(), Code: r.Code, lost: r.Code == 421}
+	return &Error{Step: step, Reply: r.String(), code: r.code(), lost: r.Code == 421}
 }
 
 // readLine reads a line of a reply, without its end. The error says why there is none.
