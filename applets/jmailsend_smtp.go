@@ -3,6 +3,7 @@ package applets
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -137,6 +138,12 @@ const maxLost = 3
 // send sends all copies. The first connection is made before any other: what the server
 // refuses it for, a wrong password above all, is to be met once.
 func (r *smtpRun) send() {
+	// Without TLS there is hardly anything to compute: a second thread costs more in
+	// waking each other than it does, and takes the time from a server on this machine
+	// (10000 copies on 8 connections to smtp-sink: 0.27 s of processor time for 0.40 s).
+	if !r.cfg.Server.TLS() && !r.cfg.TLS.Start {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	}
 	lost := 0
 	first := r.connect(&lost)
 	if first != nil {

@@ -49,7 +49,12 @@ func (c *Conn) Offers(keyword string) (args string, ok bool) {
 
 // hasEightBits reports whether text is more than ASCII.
 func hasEightBits(text []byte) bool {
-	return bytes.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
+	for _, b := range text {
+		if b >= utf8.RuneSelf {
+			return true
+		}
+	}
+	return false
 }
 
 // path is an address as a command names it: RFC 5321, 4.1.2. The empty one is <>.

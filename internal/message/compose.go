@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -143,6 +144,9 @@ func (f Field) check() error {
 // maxOctets bounds a line of a field's value with its name, RFC 5322, 2.1.1.
 const maxOctets = 998 - 80
 
+// pid is asked for once: of a million copies each has an identifier.
+var pid = sync.OnceValue(os.Getpid)
+
 // made counts the Message-IDs of this process.
 var made atomic.Uint64
 
@@ -154,5 +158,5 @@ func Date(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05 -0700
 // of one name make, as containers that all are process 7.
 func NewID(host string, now time.Time) string {
 	return fmt.Sprintf("<%s.%d.%d.%010x@%s>", now.UTC().Format("20060102150405"),
-		os.Getpid(), made.Add(1), rand.Uint64()>>24, host)
+		pid(), made.Add(1), rand.Uint64()>>24, host)
 }

@@ -57,12 +57,14 @@ func Phrase(c *charset.Charset, text string, firstColumn int) (string, error) {
 		ascii = ascii && text[i] >= ' ' && text[i] <= '~'
 		atoms = atoms && (text[i] >= 0x80 || text[i] == ' ' || atext(text[i]))
 	}
-	quoted := `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(text) + `"`
 	switch {
 	case atoms:
 		return EncodedWords(c, text, firstColumn)
-	case ascii && firstColumn+len(quoted) <= maxLine && !strings.Contains(text, "=?"):
-		return quoted, nil
+	case ascii && !strings.Contains(text, "=?"):
+		quoted := `"` + quotedPairs.Replace(text) + `"`
+		if firstColumn+len(quoted) <= maxLine {
+			return quoted, nil
+		}
 	}
 	if strings.Contains(text, "\n") {
 		return "", errors.New("more than one line")
@@ -73,6 +75,8 @@ func Phrase(c *charset.Charset, text string, firstColumn int) (string, error) {
 	}
 	return f.String(), nil
 }
+
+var quotedPairs = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
 
 // plain reports whether a word of a text may stand in a header field as it is:
 // not if a reader would take it for an encoded word, nor if it needs folding.
