@@ -26,7 +26,7 @@ import (
 
 var mailtalk = &cli.Applet{
 	Name: "mailtalk",
-	Help: `usage: mailtalk [-46hqSv] [-a MECH] [-C SECONDS] [-e CHARSET] [-f FROM] [-H NAME] [-P FILE] [-T SECONDS] [-t RECIPIENT]... [-u USER] [-W SECONDS] SERVER [COMMAND...]
+	Help: `usage: mailtalk [-46hqSv] [-u USER] [--OPTION...] SERVER [COMMAND...]
 Talk to a mail server, and show what is said.
 
 SERVER is smtp, smtps, pop3 or pop3s, alone (127.0.0.1) or with ://HOST[:PORT].

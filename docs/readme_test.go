@@ -96,7 +96,9 @@ type mailHost struct {
 	checkout string
 	now      time.Time
 	queue    *queuetest.Queue
-	queued   []string // numbers of the messages in it; the first is spam
+	queued   []string          // numbers of the messages in it; the first is spam
+	servers  map[string]string // of mail, by scheme; see serve
+	caFile   string
 }
 
 // newMailHost makes a host at the time of README's example.
@@ -194,12 +196,12 @@ var absolute = regexp.MustCompile(`(^|[\s"'=<>])(/(?:home|etc|usr/local|var)\b)`
 
 // run runs a command of a guide and returns what a terminal would show.
 func (h *mailHost) run(line string) (output string, err error) {
-	line = absolute.ReplaceAllString(line, "${1}"+h.root+"${2}")
+	line = h.served(absolute.ReplaceAllString(line, "${1}"+h.root+"${2}"))
 	cmd := exec.Command("sh", "-c", line)
 	cmd.Dir = h.checkout
 	local := h.root + "/usr/local"
 	cmd.Env = append(os.Environ(), "DESTDIR="+h.root, "KOWAZA_TEST_ROOT="+h.root,
-		"KOWAZA_TEST_NOW="+h.now.Format(time.RFC3339Nano), "KOWAZA_CONF=", "HOME="+h.root+"/home/hoge", "TZ=UTC", "LC_ALL=C",
+		"KOWAZA_TEST_NOW="+h.now.Format(time.RFC3339Nano), "KOWAZA_CONF=", "SSL_CERT_FILE="+h.caFile, "HOME="+h.root+"/home/hoge", "TZ=UTC", "LC_ALL=C",
 		"PATH="+strings.Join([]string{h.root + "/bin", local + "/bin", local + "/sbin", os.Getenv("PATH")}, ":"))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -454,6 +456,7 @@ func (h *mailHost) example(page, line string) {
 // equip gives the host the programs, the settings and the mail that the man
 // pages speak of.
 func (h *mailHost) equip() {
+	h.serve()
 	h.enqueue("hanako@example.jp")
 	h.enqueue("taro@example.jp") // qmail-qread says that it is from somebody else
 	h.file("bin/svc", "#!/bin/sh\n", 0o755)
@@ -472,7 +475,7 @@ func (h *mailHost) equip() {
 		}
 	}
 	testenv.Check(h.t, os.MkdirAll(h.root+"/var/tmp/removed", 0o755))
-	for _, name := range []string{"rmoldmail", "rmmail_virtual", "mailtest", "mailquotacheck", "mailmatch", "mailreply"} {
+	for _, name := range []string{"rmoldmail", "rmmail_virtual", "mailtest", "mailquotacheck", "mailmatch", "mailreply", "mailtalk"} {
 		file, err := exec.LookPath(name)
 		if err != nil {
 			continue // what needs it fails

@@ -187,6 +187,19 @@ show 0 'jmailsend: 100 of 100 copies sent, *' 'jmailsend -v -e jis -c 100 -j 4'
 [ "$(files "$demo/sent")" -eq 100 ] || bad "sendmail got $(files "$demo/sent") copies; want 100"
 [ "$(grep -l 'charset=ISO-2022-JP' "$demo/sent/"* | wc -l)" -eq 100 ] || bad 'not every copy is ISO-2022-JP'
 
+step mailtalk 'the dialogues of the page, one command each'
+mkfifo "$demo/until"
+build/bench mailserver "$demo/ports" <"$demo/until" &
+exec 9>"$demo/until" # the server ends when this shell does
+while [ ! -e "$demo/ports" ]; do sleep 0.1; done
+# shellcheck disable=SC1091 # it has just been written
+. "$demo/ports"
+export smtp pop3
+show 0 '*RCPT TO:<hoshu>*250 2.1.5 Ok*RSET*221 2.0.0 Bye' 'mailtalk -f me -t hoshu "$smtp"'
+show 0 '' 'mailtalk -q "$smtp" "mail from:<me>" "!rcpt to:<you@elsewhere.example>"'
+show 1 '*AUTH PLAIN [*][*][*][*]*535 *mailtalk: auth: 535 *' 'echo wrong | mailtalk -a plain -u hanako "$smtp"'
+show 0 'POP3 OK - *' 'echo passwd | mailtalk --nagios -a apop -u hanako "$pop3"'
+
 step mailmatch 'a header as a reader sees it'
 printf 'Subject: =?ISO-2022-JP?B?GyRCTCQ+NUJ6OS05cBsoQg==?=\n\ntext\n' >"$demo/advertisement"
 show 0 '' 'mailmatch Subject 未承諾広告 <~/advertisement'

@@ -6,6 +6,7 @@
 //	bench [options] KOWAZA DIR      measure, with data below DIR, which is made and removed
 //	bench tree [options] DIR        make Maildirs below DIR
 //	bench queue [-messages N] DIR   make qmail's queue in DIR/qmail/queue
+//	bench mailserver FILE           be a small mail server until standard input ends
 package main
 
 import (
@@ -36,6 +37,10 @@ func main() {
 			os.Exit(2)
 		}
 		exitOn(makeQueue(fs.Arg(0), *messages))
+		return
+	}
+	if len(os.Args) == 3 && os.Args[1] == "mailserver" {
+		exitOn(serveMail(os.Args[2], os.Stdin))
 		return
 	}
 	var o options
