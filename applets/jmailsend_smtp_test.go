@@ -41,6 +41,16 @@ func runSMTP(t *testing.T, address string, args ...string) (stderr string, statu
 	return strings.ReplaceAll(stderr, address, "SERVER"), status
 }
 
+// inTurn has one connection's line answered at a time. Who reads what f has written locks
+// mu, too.
+func inTurn(mu *sync.Mutex, f func(connection int, line string) string) func(int, string) string {
+	return func(connection int, line string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		return f(connection, line)
+	}
+}
+
 var copyNumber = regexp.MustCompile(`(?m)^Subject: \[(\d+)/\d+\]`)
 
 // copiesOf returns the numbers of the copies that a server took, sorted.
@@ -142,7 +152,8 @@ func TestSMTPRefused(t *testing.T) {
 			}
 			office := &dialoguetest.Server{Domain: "example.jp", NoPipelining: !pipelining}
 			mails, refused := 0, false
-			office.Instead = func(_ int, line string) string {
+			var mu sync.Mutex
+			office.Instead = inTurn(&mu, func(_ int, line string) string {
 				verb, _, _ := strings.Cut(line, " ")
 				if verb == "MAIL" {
 					mails++
@@ -156,7 +167,7 @@ func TestSMTPRefused(t *testing.T) {
 					return test.waits
 				}
 				return ""
-			}
+			})
 			stderr, status := runSMTP(t, listening(t, office.SMTP), "-c", "5")
 			shown := strings.ReplaceAll(strings.ReplaceAll(test.reply, "\r\n550", ""), "550-", "550 ")
 			shown = strings.ReplaceAll(shown, "\x1b", `\033`)
@@ -240,7 +251,8 @@ func TestSMTPLost(t *testing.T) {
 			for _, pipelining := range []bool{true, false} {
 				office := &dialoguetest.Server{Domain: "example.jp", NoPipelining: !pipelining}
 				mails, texts := 0, 0
-				office.Instead = func(_ int, line string) string {
+				var mu sync.Mutex
+				office.Instead = inTurn(&mu, func(_ int, line string) string {
 					verb, _, _ := strings.Cut(line, " ")
 					switch verb {
 					case "MAIL":
@@ -252,11 +264,12 @@ func TestSMTPLost(t *testing.T) {
 						return test.how
 					}
 					return ""
-				}
+				})
 				stderr, status := runSMTP(t, listening(t, office.SMTP), "-c", "5", "--per-connection", per)
 				if want := "jmailsend: copy 3/5: " + test.want + "\n"; stderr != want || status != 1 {
 					t.Errorf("%s, %q, pipelining %v: status %d, %q; want %q", test.verb, test.how, pipelining, status, stderr, want)
 				}
+				mu.Lock()
 				sent := 4
 				if test.verb == "." {
 					sent = 5
@@ -264,6 +277,7 @@ func TestSMTPLost(t *testing.T) {
 				if got := copiesOf(t, office); !slices.Equal(got, []int{1, 2, 4, 5}) || office.Connections() != 2 || mails != 5 || texts != sent {
 					t.Errorf("%s, %q, pipelining %v: copies %v, %d connections, %d times MAIL, %d texts", test.verb, test.how, pipelining, got, office.Connections(), mails, texts)
 				}
+				mu.Unlock()
 			}
 		}
 	}
@@ -388,20 +402,23 @@ func TestSMTPPerConnection(t *testing.T) {
 	for _, pipelining := range []bool{true, false} {
 		office := &dialoguetest.Server{Domain: "example.jp", NoPipelining: !pipelining}
 		mails, quits := make(map[int]int), 0
-		office.Instead = func(n int, line string) string {
+		var mu sync.Mutex
+		office.Instead = inTurn(&mu, func(n int, line string) string {
 			if strings.HasPrefix(line, "MAIL") {
 				mails[n]++
 			} else if line == "QUIT" {
 				quits++
 			}
 			return ""
-		}
+		})
 		if stderr, status := runSMTP(t, listening(t, office.SMTP), "-c", "10", "--per-connection", "3"); stderr != "" || status != 0 {
 			t.Errorf("status %d, %q", status, stderr)
 		}
+		mu.Lock()
 		if got := fmt.Sprint(mails, quits, copiesOf(t, office)); got != "map[1:3 2:3 3:3 4:1] 4 [1 2 3 4 5 6 7 8 9 10]" {
 			t.Errorf("pipelining %v: copies by connection, QUITs, copies: %s", pipelining, got)
 		}
+		mu.Unlock()
 	}
 
 	office := &dialoguetest.Server{Domain: "example.jp"}
@@ -451,14 +468,15 @@ func TestSMTPLogin(t *testing.T) {
 		for _, hangup := range []bool{false, true} {
 			office = &dialoguetest.Server{Domain: "example.jp", User: "hanako", Password: "another"}
 			tries := 0
-			office.Instead = func(_ int, line string) string {
+			var mu sync.Mutex
+			office.Instead = inTurn(&mu, func(_ int, line string) string {
 				if strings.HasPrefix(line, "AUTH") {
 					if tries++; hangup {
 						return dialoguetest.Hangup
 					}
 				}
 				return ""
-			}
+			})
 			want := "jmailsend: smtp://SERVER: auth: 535 5.7.8 Error: authentication failed:\n"
 			if hangup {
 				want = "jmailsend: smtp://SERVER: auth: the server closed the connection\n"
@@ -467,9 +485,11 @@ func TestSMTPLogin(t *testing.T) {
 			if stderr, status := runSMTP(t, listening(t, office.SMTP), args...); stderr != want || status != 1 {
 				t.Errorf("%s, wrong: status %d, %q; want %q", mechanism, status, stderr, want)
 			}
+			mu.Lock()
 			if tries != 1 || office.Connections() != 1 || len(office.Messages()) > 0 {
 				t.Errorf("%s, wrong: %d tries, %d connections, %d messages", mechanism, tries, office.Connections(), len(office.Messages()))
 			}
+			mu.Unlock()
 		}
 	}
 
@@ -576,6 +596,12 @@ func TestSMTPCertificate(t *testing.T) {
 // TestSMTPDeadline proves that the time of -T is for each copy and for each connecting: a
 // server that is silent at any step holds up that one only, and a run may last longer.
 func TestSMTPDeadline(t *testing.T) {
+	bin := staticBinary(t)
+	// In processes of their own: they wait long enough to do so at the same time.
+	apart := func(address string, args ...string) (stderr string, status int) {
+		e := runEnd(t, exec.Command(bin+"/jmailsend", append([]string{"-f", "a", "-t", "b", "-s", "smtp://" + address}, args...)...))
+		return strings.ReplaceAll(e.stdout+e.stderr, address, "SERVER"), e.status
+	}
 	for _, test := range []struct{ verb, want string }{
 		{"CONNECT", "jmailsend: smtp://SERVER: greeting: not done within 3 seconds\n"},
 		{"RCPT", "jmailsend: copy 1/2: rcpt: not done within 3 seconds\n"},
@@ -590,7 +616,7 @@ func TestSMTPDeadline(t *testing.T) {
 				}
 				return ""
 			}
-			stderr, status := runSMTP(t, listening(t, office.SMTP), "-T", "3", "-c", "2")
+			stderr, status := apart(listening(t, office.SMTP), "-T", "3", "-c", "2")
 			if stderr != test.want || status != 1 {
 				t.Errorf("status %d, %q; want %q", status, stderr, test.want)
 			}
@@ -608,7 +634,7 @@ func TestSMTPDeadline(t *testing.T) {
 			}
 			return ""
 		}
-		if stderr, status := runSMTP(t, listening(t, office.SMTP), "-T", "3", "-c", "8"); stderr != "" || status != 0 {
+		if stderr, status := apart(listening(t, office.SMTP), "-T", "3", "-c", "8"); stderr != "" || status != 0 {
 			t.Errorf("status %d, %q", status, stderr)
 		}
 	})
