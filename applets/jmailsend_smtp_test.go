@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"kowaza/internal/cli"
 	"kowaza/internal/dialogue/dialoguetest"
 )
 
@@ -523,6 +524,63 @@ func TestSMTPLoginLater(t *testing.T) {
 	}
 	if got := copiesOf(t, office); !slices.Equal(got, span(1, 4)) || office.Connections() != 3 {
 		t.Errorf("copies %v, %d connections", got, office.Connections())
+	}
+}
+
+// TestSMTPSettings proves that the user and the password of the settings log in at the
+// server of the settings and are told to no other, and that a user whom -u names is not
+// tried with another's password.
+func TestSMTPSettings(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(dir+"/pw", []byte("passwd\n"), 0o600))
+	for _, test := range []struct {
+		other bool // -s names another server
+		args  []string
+		stdin string
+		taken int
+		told  string // to the other, or to the one
+		says  string
+	}{
+		{false, nil, "", 1, "", ""},
+		{true, nil, "", 0, "", ""},
+		{true, []string{"-u", "hanako"}, "typed\n", 0, "hanako typed", "auth: 535 "},
+		{false, []string{"-u", "taro"}, "typed\n", 0, "taro typed", "auth: 535 "},
+		{false, []string{"-u", "hanako"}, "", 1, "", ""},
+	} {
+		var mu sync.Mutex
+		told := "" // by a login that was refused, user and password
+		office := func() (*dialoguetest.Server, string) {
+			s := &dialoguetest.Server{Domain: "example.jp", User: "hanako", Password: "passwd", Mechanisms: "PLAIN"}
+			s.Instead = inTurn(&mu, func(_ int, line string) string {
+				if answer, ok := strings.CutPrefix(line, "AUTH PLAIN "); ok && dialoguetest.Decode(answer) != "hanako\x00hanako\x00passwd" && dialoguetest.Decode(answer) != "\x00hanako\x00passwd" {
+					words := strings.Split(dialoguetest.Decode(answer), "\x00")
+					told = words[1] + " " + words[2]
+				}
+				return ""
+			})
+			return s, "smtp://" + listening(t, s.SMTP)
+		}
+		own, ownAddress := office()
+		other, otherAddress := office()
+		conf := dir + "/kowaza.conf"
+		must(t, os.WriteFile(conf, []byte("JMAIL_FROM=a\nJMAIL_SERVER="+ownAddress+"\nJMAIL_USER=hanako\nJMAIL_PASSWORD_FILE="+dir+"/pw\n"), 0o644))
+		argv := append([]string{"jmailsend", "-t", "b"}, test.args...)
+		if test.other {
+			argv = append(argv, "-s", otherAddress)
+		}
+		var out, errs bytes.Buffer
+		env := &cli.Env{
+			Stdin: strings.NewReader(test.stdin), Stdout: cli.NewOutput(&out), Stderr: &errs, Now: time.Now, Root: "/nonexistent",
+			Getenv: func(name string) string { return map[string]string{"KOWAZA_CONF": conf}[name] },
+		}
+		status := Main(env, argv)
+		taken, _ := own.Logins()
+		stolen, _ := other.Logins()
+		mu.Lock()
+		if taken != test.taken || stolen > 0 || told != test.told || !strings.Contains(errs.String(), test.says) || (status == 0) != (test.says == "") {
+			t.Errorf("%q: status %d, %d logins here, %d there, told %q, %q", argv, status, taken, stolen, told, errs.String())
+		}
+		mu.Unlock()
 	}
 }
 
