@@ -374,6 +374,9 @@ func TestLogins(t *testing.T) {
 				t.Errorf("%v, right password %v: asked %d times, %d taken, %d refused, by %s", c, right, asked, taken, refused, conn.Mechanism())
 			}
 			checkUntold(t, &tr, typed)
+			if c.want != "CRAM-MD5" && c.want != "PLAIN" && !strings.Contains(tr.String(), "hanako") && !strings.Contains(tr.String(), "aGFuYWtv") {
+				t.Errorf("%v: the user is not told:\n%s", c, &tr)
+			}
 		}
 	}
 }

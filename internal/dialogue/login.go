@@ -142,7 +142,7 @@ func (c *Conn) sasl(mechanism, user, password string) error {
 	shown := line
 	first := m.First()
 	if first != nil {
-		c.secrets.add(string(first))
+		c.hide(mechanism, first)
 		if whole := line + " " + base64.StdEncoding.EncodeToString(first); len(whole) <= maxCommand {
 			line, shown, first = whole, shown+" "+stars, nil
 		}
@@ -190,16 +190,23 @@ func (c *Conn) sasl(mechanism, user, password string) error {
 	}
 }
 
-// hide makes an answer a secret, and the part of it that is one by itself.
+// hide makes an answer a secret as it goes over the wire, and the part of it that is one by
+// itself. The user's name, which is another, is none.
 func (c *Conn) hide(mechanism string, answer []byte) {
-	c.secrets.add(string(answer))
+	c.secrets.addCoded(answer)
 	switch mechanism {
 	case "CRAM-MD5":
 		if i := strings.LastIndexByte(string(answer), ' '); i >= 0 {
 			c.secrets.add(string(answer[i+1:]))
 		}
 	case "SCRAM-SHA-1", "SCRAM-SHA-256":
-		// What the server says next proves that it knows the password.
-		c.secrets.challenges = true
+		if _, nonce, ok := strings.Cut(string(answer), ",r="); ok && len(answer) > 0 && answer[0] == 'n' {
+			c.secrets.add(nonce)
+		}
+		if _, proof, ok := strings.Cut(string(answer), ",p="); ok {
+			c.secrets.add(proof)
+			// What the server says next proves that it knows the password.
+			c.secrets.challenges = true
+		}
 	}
 }

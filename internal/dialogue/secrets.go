@@ -32,6 +32,9 @@ func (s *secrets) add(texts ...string) {
 	}
 }
 
+// addCoded makes the base64 of a text a secret, but not the text.
+func (s *secrets) addCoded(text []byte) { s.addOne(base64.StdEncoding.EncodeToString(text)) }
+
 func (s *secrets) addOne(text string) {
 	text = lower(text)
 	if text == "" || s.known[text] {
