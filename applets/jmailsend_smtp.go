@@ -79,7 +79,7 @@ func (s *smtpSending) complete(set *cli.Set, conf *settings.Settings) error {
 		server, err := smtpServer(conf.JMailServer)
 		switch {
 		case named && (err != nil || server != s.server):
-			conf.JMailUser, conf.JMailPwFile = "", ""
+			conf.JMailUser, conf.JMailPasswordFile = "", ""
 		case named:
 		case err != nil:
 			return fmt.Errorf("JMAIL_SERVER: %w", err)
@@ -97,7 +97,7 @@ func (s *smtpSending) complete(set *cli.Set, conf *settings.Settings) error {
 		o.user = conf.JMailUser
 	}
 	if o.passwordFile == "" && o.user != "" && (conf.JMailUser == "" || conf.JMailUser == o.user) {
-		o.passwordFile = conf.JMailPwFile
+		o.passwordFile = conf.JMailPasswordFile
 	}
 	return o.checkLogin()
 }

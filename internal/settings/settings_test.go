@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 		VMDir: "/home/popuser", Users: "/var/vmail/*/*", Days: 10, Maildir: "mail/Maildir", Inbox: "Inbox",
 		Rules: "/etc/kowaza.rules", QuotaTrash: "yes", Quota: "10S,6C", QuotaExit: 111, QuotaWarn: 90, QuotaMessage: "/etc/full", QMail: "/opt/my qmail", Sendmail: "/usr/lib/send mail",
 		JMailTo: "$HOME`x`", JMailCharset: "utf8", JMailCount: 1000000, MailtestExit: 0,
-		JMailServer: "smtps://mail.hoge.cxm", JMailUser: "hanako yamada", JMailPwFile: "/etc/jmail.pw",
+		JMailServer: "smtps://mail.hoge.cxm", JMailUser: "hanako yamada", JMailPasswordFile: "/etc/jmail.pw",
 		QMailStop: "svc -d /service/qmail-send#1", QMailStart: "svc -u # up",
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
