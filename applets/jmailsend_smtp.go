@@ -154,6 +154,7 @@ func (r *smtpRun) send() {
 			w.work()
 		})
 	}
+	r.env.WarnedAll(r.place)
 	// Who has sent its last copy has drawn the number of another one.
 	if left := r.mail.count - int(r.begun.Load()); left > 0 && r.opening.Err() == nil {
 		r.env.Warn("%s: %s not sent", r.place, copies(left))
