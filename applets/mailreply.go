@@ -332,19 +332,12 @@ func (r *replier) checkSender() error {
 
 var (
 	robotNames = []string{"mailer-daemon", "listserv", "majordomo", "nobody", "bounce", "bounces",
-		"noreply", "no-reply", "no_reply"}
+		"noreply", "no-reply", "no_reply",
+		"donotreply", "donot-reply", "donot_reply", "do-notreply", "do-not-reply", "do-not_reply", "do_notreply", "do_not-reply", "do_not_reply"}
 	robotPrefixes = []string{"owner-", "bounce-", "bounce+", "bounces+", "noreply-", "no-reply-"}
 	robotSuffixes = []string{"-request", "-owner", "-bounces", "-bounce", "-errors", "-relay"}
 	robotMarks    = []string{"-return-", "-bounces-", "-owner-"} // VERP
 )
-
-func init() {
-	for _, a := range []string{"", "-", "_"} {
-		for _, b := range []string{"", "-", "_"} {
-			robotNames = append(robotNames, "do"+a+"not"+b+"reply")
-		}
-	}
-}
 
 // isRobot reports whether a local part, in lower case, is not a person's.
 func isRobot(local string) bool {
@@ -391,10 +384,6 @@ func (r *replier) checkHeader() (from string, err error) {
 	return from, nil
 }
 
-// robotFields are of lists, old and new, and of other automatic repliers.
-var robotFields = map[string]bool{"mailing-list": true, "x-mailing-list": true, "x-ml-name": true, "x-mlserver": true,
-	"x-mail-count": true, "x-beenthere": true, "x-loop": true, "x-autoreply": true, "x-autorespond": true}
-
 // checkField says why a message with this field is not answered, if so.
 func (r *replier) checkField(name string, raw []byte) (reason string) {
 	value := func() string { return strings.ToLower(message.Show(raw)) }
@@ -438,8 +427,11 @@ func (r *replier) checkField(name string, raw []byte) (reason string) {
 				return "a loop"
 			}
 		}
+	// Of lists, old and new, and of other automatic repliers.
+	case "mailing-list", "x-mailing-list", "x-ml-name", "x-mlserver", "x-mail-count", "x-beenthere", "x-loop", "x-autoreply", "x-autorespond":
+		return "from a list or a robot"
 	default:
-		if strings.HasPrefix(name, "list-") || robotFields[name] { // RFC 2369, 2919
+		if strings.HasPrefix(name, "list-") { // RFC 2369, 2919
 			return "from a list or a robot"
 		}
 	}

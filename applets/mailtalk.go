@@ -74,7 +74,7 @@ type mailtalkOptions struct {
 	serverOptions
 	thresholds
 	charset, from                string
-	to                           addressList
+	to                           words
 	json, nagios, quiet, verbose bool
 }
 
@@ -89,19 +89,6 @@ func (o *mailtalkOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.to, "to", 't')
 	set.FlagLong(&o.verbose, "verbose", 'v')
 	set.FlagLong(&o.warning, "warning", 'W')
-}
-
-// An addressList are the addresses of an option that may be repeated.
-type addressList []string
-
-func (l *addressList) String() string { return "" }
-
-func (l *addressList) Set(text string, o getopt.Option) error {
-	if err := message.CheckAddress(text); err != nil {
-		return fmt.Errorf("--%s: %s: %w", o.LongName(), text, err)
-	}
-	*l = append(*l, text)
-	return nil
 }
 
 // A talk is one run of mailtalk.
@@ -236,6 +223,11 @@ func (t *talk) checkMessage(set *cli.Set) error {
 			return cli.Usagef("--from: %s: %s", o.from, err)
 		}
 	}
+	for _, to := range o.to {
+		if err := message.CheckAddress(to); err != nil {
+			return cli.Usagef("--to: %s: %s", to, err)
+		}
+	}
 	if set.IsSet("message") {
 		var err error
 		if t.charset, err = charset.Find(o.charset); err != nil {
@@ -264,8 +256,16 @@ func onTerminal(in io.Reader) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// unfit are the commands that have an option, with it.
-var unfit = map[string]string{"starttls": "-S", "stls": "-S", "auth": "-a and -u", "apop": "-a and -u", "user": "-a and -u", "pass": "-a and -u"}
+// optionFor returns the option that does what a command does; empty where none does.
+func optionFor(verb string) string {
+	switch verb {
+	case "starttls", "stls":
+		return "-S"
+	case "auth", "apop", "user", "pass":
+		return "-a and -u"
+	}
+	return ""
+}
 
 // talkLines reads COMMANDs. What is wrong with one is said without repeating it: it may
 // hold a password.
@@ -279,8 +279,8 @@ func talkLines(words []string) ([]talkLine, error) {
 			return nil, cli.Usagef("COMMAND %d: empty", i+1)
 		case strings.ContainsAny(l.text, "\r\n\x00"):
 			return nil, cli.Usagef("COMMAND %d: holds a line end or NUL", i+1)
-		case unfit[l.verb()] != "":
-			return nil, cli.Usagef("COMMAND %d: %s is what %s is for", i+1, l.verb(), unfit[l.verb()])
+		case optionFor(l.verb()) != "":
+			return nil, cli.Usagef("COMMAND %d: %s is what %s is for", i+1, l.verb(), optionFor(l.verb()))
 		}
 		lines = append(lines, l)
 	}

@@ -9,20 +9,21 @@ import (
 	"golang.org/x/text/encoding/japanese"
 )
 
-// aliases are other names under which mail has the charsets.
-var aliases = map[string]string{
-	"ascii": "us-ascii", "ansi_x3.4-1968": "us-ascii", "iso646-us": "us-ascii",
-	"utf8":   "utf-8",
-	"latin1": "iso-8859-1", "iso8859-1": "iso-8859-1", "iso_8859-1": "iso-8859-1", "l1": "iso-8859-1",
-	"csiso2022jp": "iso-2022-jp", "iso-2022-jp-1": "iso-2022-jp", "iso-2022-jp-ms": "iso-2022-jp", "cp50221": "iso-2022-jp",
-	"x-euc-jp": "euc-jp", "eucjp": "euc-jp", "euc_jp": "euc-jp", "ujis": "euc-jp", "x-euc": "euc-jp",
-	"x-sjis": "shift_jis", "sjis": "shift_jis", "shift-jis": "shift_jis", "ms_kanji": "shift_jis", "csshiftjis": "shift_jis",
-	"windows-31j": "shift_jis", "cswindows31j": "shift_jis", "cp932": "shift_jis", "ms932": "shift_jis",
-}
-
+// canonical returns the name of a charset that mail also calls by another, in lower case.
 func canonical(name string) string {
-	if known, ok := aliases[name]; ok {
-		return known
+	switch name {
+	case "ascii", "ansi_x3.4-1968", "iso646-us":
+		return "us-ascii"
+	case "utf8":
+		return "utf-8"
+	case "latin1", "iso8859-1", "iso_8859-1", "l1":
+		return "iso-8859-1"
+	case "csiso2022jp", "iso-2022-jp-1", "iso-2022-jp-ms", "cp50221":
+		return "iso-2022-jp"
+	case "x-euc-jp", "eucjp", "euc_jp", "ujis", "x-euc":
+		return "euc-jp"
+	case "x-sjis", "sjis", "shift-jis", "ms_kanji", "csshiftjis", "windows-31j", "cswindows31j", "cp932", "ms932":
+		return "shift_jis"
 	}
 	return name
 }

@@ -7,24 +7,28 @@ import (
 	"kowaza/internal/charset"
 )
 
-// japaneseCharsets names the charsets as locales do: Unix systems spell them
-// in many ways, of which the letters and digits are left here.
-var japaneseCharsets = map[string]string{
-	"utf8": "utf8",
-
-	"eucjp": "euc", "ujis": "euc", "euc": "euc", "ibmeucjp": "euc",
-
-	"sjis": "sjis", "shiftjis": "sjis", "pck": "sjis", "mskanji": "sjis",
-	"windows31j": "sjis", "cp932": "sjis", "ibm932": "sjis", "ibm943": "sjis",
-
-	"iso2022jp": "jis", "jis": "jis", "jis7": "jis",
-
-	// A locale that names no charset, as ja or ja_JP, was EUC-JP on the Unix
-	// systems of old, and glibc still makes it so where somebody has it made. It
-	// is taken for UTF-8: that is what musl, the BSDs and macOS mean by it, what
-	// terminals have shown for twenty years, and who still has EUC-JP or
-	// Shift_JIS has always had to say so in most places.
-	"": "utf8",
+// japaneseCharset returns the short name of a charset as locales name it; empty where it
+// cannot show Japanese, or nobody knows how. Unix systems spell them in many ways, of which
+// the letters and digits are left here.
+func japaneseCharset(name string) string {
+	switch name {
+	case "utf8":
+		return "utf8"
+	case "eucjp", "ujis", "euc", "ibmeucjp":
+		return "euc"
+	case "sjis", "shiftjis", "pck", "mskanji", "windows31j", "cp932", "ibm932", "ibm943":
+		return "sjis"
+	case "iso2022jp", "jis", "jis7":
+		return "jis"
+	case "":
+		// A locale that names no charset, as ja or ja_JP, was EUC-JP on the Unix
+		// systems of old, and glibc still makes it so where somebody has it made. It
+		// is taken for UTF-8: that is what musl, the BSDs and macOS mean by it, what
+		// terminals have shown for twenty years, and who still has EUC-JP or
+		// Shift_JIS has always had to say so in most places.
+		return "utf8"
+	}
+	return ""
 }
 
 // Language returns the charset in which the environment asks for Japanese, nil
@@ -49,11 +53,7 @@ func (env *Env) Language() *charset.Charset {
 		}
 		return -1
 	}, name)
-	short, ok := japaneseCharsets[name]
-	if !ok {
-		return nil // it cannot show Japanese, or nobody knows how
-	}
-	found, _ := charset.Find(short)
+	found, _ := charset.Find(japaneseCharset(name)) // nil where there is none
 	return found
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -732,5 +733,48 @@ func TestOldTLS(t *testing.T) {
 	cfg.TLS = TLSConfig{Roots: pool(ca), Name: "127.0.0.1"}
 	if _, err := Open(t.Context(), cfg); err == nil {
 		t.Error("TLS 1.1 is taken")
+	}
+}
+
+// TestCleartext proves that a password goes without TLS to this machine only, unless that
+// is asked for, and that else it is not even asked for; and that what does not send the
+// password may go anywhere.
+func TestCleartext(t *testing.T) {
+	for _, c := range []struct {
+		scheme, mechanism, address string
+		cleartext, sent            bool
+	}{
+		{"smtp", "PLAIN", "192.0.2.1", false, false},
+		{"smtp", "LOGIN", "192.0.2.1", false, false},
+		{"pop3", "USER", "192.0.2.1", false, false},
+		{"smtp", "PLAIN", "2001:db8::1", false, false},
+		{"smtp", "PLAIN", "::", false, false},
+		{"smtp", "PLAIN", "192.0.2.1", true, true},
+		{"smtp", "PLAIN", "127.0.0.1", false, true},
+		{"smtp", "PLAIN", "127.1.2.3", false, true},
+		{"smtp", "PLAIN", "::1", false, true},
+		{"smtp", "CRAM-MD5", "192.0.2.1", false, true},
+		{"pop3", "APOP", "192.0.2.1", false, true},
+	} {
+		office := &dialoguetest.Server{User: "hanako", Password: "passwd", Domain: "hoge.cxm", Timestamp: "<1.2@a>"}
+		asked := false
+		server, _ := ParseServer(c.scheme)
+		var tr transcript
+		cfg := tr.config(server, patience)
+		cfg.Login = Login{User: "hanako", Mechanism: c.mechanism, Cleartext: c.cleartext, Password: func() (string, error) { asked = true; return "passwd", nil }}
+		ours, theirs := net.Pipe()
+		if c.scheme == "pop3" {
+			go office.POP3(theirs)
+		} else {
+			go office.SMTP(theirs)
+		}
+		conn := &Conn{cfg: cfg, start: time.Now(), ctx: t.Context(), forget: func() bool { return true }, address: netip.AddrPortFrom(netip.MustParseAddr(c.address), 25)}
+		conn.deadline = conn.start.Add(patience)
+		conn.use(ours)
+		err := conn.begin()
+		if (err == nil) != c.sent || asked != c.sent || err != nil && !strings.HasSuffix(err.Error(), "would send the password to "+c.address+" without TLS") {
+			t.Errorf("%+v: asked %v, %v", c, asked, err)
+		}
+		conn.Close()
 	}
 }

@@ -18,7 +18,20 @@ type Server struct {
 	Port   int
 }
 
-var ports = map[string]int{"smtp": 25, "smtps": 465, "pop3": 110, "pop3s": 995}
+// port returns the port of a scheme; 0 where there is no such scheme.
+func port(scheme string) int {
+	switch scheme {
+	case "smtp":
+		return 25
+	case "smtps":
+		return 465
+	case "pop3":
+		return 110
+	case "pop3s":
+		return 995
+	}
+	return 0
+}
 
 // localhost is the server where only a scheme is given.
 const localhost = "127.0.0.1"
@@ -29,7 +42,7 @@ const localhost = "127.0.0.1"
 func ParseServer(text string) (Server, error) {
 	scheme, rest, named := strings.Cut(text, "://")
 	s := Server{Scheme: strings.ToLower(scheme), Host: localhost, Named: named}
-	if s.Port = ports[s.Scheme]; s.Port == 0 {
+	if s.Port = port(s.Scheme); s.Port == 0 {
 		return s, errors.New("not smtp, smtps, pop3 or pop3s, alone or with ://HOST[:PORT] behind it")
 	}
 	if !named {
@@ -38,21 +51,21 @@ func ParseServer(text string) (Server, error) {
 	if strings.ContainsAny(rest, "@/?#") {
 		return s, errors.New("a user, a path or a query has no place in it")
 	}
-	port, hasPort := "", false
+	number, hasPort := "", false
 	if inner, ok := strings.CutPrefix(rest, "["); ok {
 		end := ""
 		if s.Host, end, ok = strings.Cut(inner, "]"); !ok {
 			return s, errors.New("a bracket without its end")
 		}
-		if port, hasPort = strings.CutPrefix(end, ":"); !hasPort && end != "" {
+		if number, hasPort = strings.CutPrefix(end, ":"); !hasPort && end != "" {
 			return s, errors.New("text behind the bracket")
 		}
 		if a, err := netip.ParseAddr(s.Host); err != nil || !a.Is6() {
 			return s, errors.New("no IPv6 address in the brackets")
 		}
 	} else {
-		s.Host, port, hasPort = strings.Cut(rest, ":")
-		if strings.Contains(port, ":") {
+		s.Host, number, hasPort = strings.Cut(rest, ":")
+		if strings.Contains(number, ":") {
 			return s, errors.New("an IPv6 address stands in brackets")
 		}
 		// The final dot says that the name is whole, and is no part of it.
@@ -64,7 +77,7 @@ func ParseServer(text string) (Server, error) {
 		}
 	}
 	if hasPort {
-		n, err := strconv.ParseUint(port, 10, 16)
+		n, err := strconv.ParseUint(number, 10, 16)
 		if err != nil || n == 0 {
 			return s, errors.New("the port is no number from 1 to 65535")
 		}

@@ -29,21 +29,23 @@ type Carried struct {
 	Alone string
 }
 
-// names are what scripts call the settings of an applet, if not as its keys are
+// names returns what scripts call the settings of each applet, if not as its keys are
 // called: in upper case.
-var names = map[string]map[string]string{
-	"qmHandle": {"QUEUE": "QMAIL", "STOPQMAIL": "QMAIL_STOP", "STARTQMAIL": "QMAIL_START"},
-	"qqclean":  {"QUEUE": "QMAIL"},
-	"jmailsend": {
-		"TO": "JMAIL_TO", "MAILTO": "JMAIL_TO", "MAIL_TO": "JMAIL_TO", "RCPT": "JMAIL_TO", "RCPTTO": "JMAIL_TO", "RCPT_TO": "JMAIL_TO", "TOADDR": "JMAIL_TO", "TO_ADDR": "JMAIL_TO", "RECIPIENT": "JMAIL_TO",
-		"FROM": "JMAIL_FROM", "MAILFROM": "JMAIL_FROM", "MAIL_FROM": "JMAIL_FROM", "FROMADDR": "JMAIL_FROM", "FROM_ADDR": "JMAIL_FROM", "SENDER": "JMAIL_FROM",
-		"ENCODING": "JMAIL_CHARSET", "CHARSET": "JMAIL_CHARSET", "ENCODE": "JMAIL_CHARSET", "ENC": "JMAIL_CHARSET", "CODE": "JMAIL_CHARSET", "KCODE": "JMAIL_CHARSET", "JCODE": "JMAIL_CHARSET",
-		"COUNT": "JMAIL_COUNT", "NUM": "JMAIL_COUNT", "NUMBER": "JMAIL_COUNT", "TIMES": "JMAIL_COUNT",
-		"MAILER": "SENDMAIL", "MAILPROG": "SENDMAIL", "SENDMAIL_PATH": "SENDMAIL", "SENDMAILPATH": "SENDMAIL", "SENDMAIL_CMD": "SENDMAIL",
-	},
-	"mailquotacheck": {"HARDQUOTABUFFER": "QUOTA_BUFFER"},
-	"rmmail_virtual": {"VIRTUALDIR": "VMDIR", "VIRTUAL_DIR": "VMDIR", "VIRTUALUSER": "VUSER", "VIRTUAL_USER": "VUSER"},
-	"rmoldmail":      {"VIRTUALDIR": "VMDIR", "VIRTUAL_DIR": "VMDIR"},
+func names() map[string]map[string]string {
+	return map[string]map[string]string{
+		"qmHandle": {"QUEUE": "QMAIL", "STOPQMAIL": "QMAIL_STOP", "STARTQMAIL": "QMAIL_START"},
+		"qqclean":  {"QUEUE": "QMAIL"},
+		"jmailsend": {
+			"TO": "JMAIL_TO", "MAILTO": "JMAIL_TO", "MAIL_TO": "JMAIL_TO", "RCPT": "JMAIL_TO", "RCPTTO": "JMAIL_TO", "RCPT_TO": "JMAIL_TO", "TOADDR": "JMAIL_TO", "TO_ADDR": "JMAIL_TO", "RECIPIENT": "JMAIL_TO",
+			"FROM": "JMAIL_FROM", "MAILFROM": "JMAIL_FROM", "MAIL_FROM": "JMAIL_FROM", "FROMADDR": "JMAIL_FROM", "FROM_ADDR": "JMAIL_FROM", "SENDER": "JMAIL_FROM",
+			"ENCODING": "JMAIL_CHARSET", "CHARSET": "JMAIL_CHARSET", "ENCODE": "JMAIL_CHARSET", "ENC": "JMAIL_CHARSET", "CODE": "JMAIL_CHARSET", "KCODE": "JMAIL_CHARSET", "JCODE": "JMAIL_CHARSET",
+			"COUNT": "JMAIL_COUNT", "NUM": "JMAIL_COUNT", "NUMBER": "JMAIL_COUNT", "TIMES": "JMAIL_COUNT",
+			"MAILER": "SENDMAIL", "MAILPROG": "SENDMAIL", "SENDMAIL_PATH": "SENDMAIL", "SENDMAILPATH": "SENDMAIL", "SENDMAIL_CMD": "SENDMAIL",
+		},
+		"mailquotacheck": {"HARDQUOTABUFFER": "QUOTA_BUFFER"},
+		"rmmail_virtual": {"VIRTUALDIR": "VMDIR", "VIRTUAL_DIR": "VMDIR", "VIRTUALUSER": "VUSER", "VIRTUAL_USER": "VUSER"},
+		"rmoldmail":      {"VIRTUALDIR": "VMDIR", "VIRTUAL_DIR": "VMDIR"},
+	}
 }
 
 // quotaPrograms are the variables of the page's mailquotacheck that name the programs
@@ -51,15 +53,22 @@ var names = map[string]map[string]string{
 var quotaPrograms = []string{"cat", "expr", "wc", "du", "bc", "cut", "awk", "echo", "date", "grep", "pwd"}
 
 // qmailNames are what scripts call qmail's directory, whatever they do there.
-var qmailNames = map[string]string{"QMAILDIR": "QMAIL", "QMAIL_DIR": "QMAIL", "QMAILHOME": "QMAIL", "QMAIL_HOME": "QMAIL",
-	"ASSIGN": "QMAIL", "ASSIGNFILE": "QMAIL", "ASSIGN_FILE": "QMAIL"}
+var qmailNames = []string{"QMAILDIR", "QMAIL_DIR", "QMAILHOME", "QMAIL_HOME", "ASSIGN", "ASSIGNFILE", "ASSIGN_FILE"}
 
-// charsets are the names that JMAIL_CHARSET has for what scripts call otherwise.
-var charsets = map[string]string{
-	"iso-2022-jp": "jis", "iso2022jp": "jis", "7bit-jis": "jis", "jis": "jis",
-	"shift_jis": "sjis", "shift-jis": "sjis", "shiftjis": "sjis", "x-sjis": "sjis", "cp932": "sjis", "sjis": "sjis",
-	"euc-jp": "euc", "eucjp": "euc", "ujis": "euc", "x-euc-jp": "euc", "euc": "euc",
-	"utf-8": "utf8", "utf8": "utf8",
+// charsetOf returns the name that JMAIL_CHARSET has for what scripts call otherwise; empty
+// where it has none.
+func charsetOf(name string) string {
+	switch strings.ToLower(name) {
+	case "iso-2022-jp", "iso2022jp", "7bit-jis", "jis":
+		return "jis"
+	case "shift_jis", "shift-jis", "shiftjis", "x-sjis", "cp932", "sjis":
+		return "sjis"
+	case "euc-jp", "eucjp", "ujis", "x-euc-jp", "euc":
+		return "euc"
+	case "utf-8", "utf8":
+		return "utf8"
+	}
+	return ""
 }
 
 var (
@@ -130,12 +139,12 @@ func (c *carrier) refuse(at int, key, text, why string) {
 // keyOf returns the key that a name stands for; empty if there is none.
 func (c *carrier) keyOf(name string) string {
 	name = strings.ToUpper(name)
-	key := names[c.applet][name]
+	key := names()[c.applet][name]
 	switch {
 	case slices.Contains(settings.OfScripts(), name):
 		return name
-	case key == "" && slices.Contains(c.uses, "QMAIL"):
-		key = qmailNames[name]
+	case key == "" && slices.Contains(c.uses, "QMAIL") && slices.Contains(qmailNames, name):
+		return "QMAIL"
 	}
 	return key
 }
@@ -181,7 +190,7 @@ func translate(key, name, value string) (string, string) {
 		}
 		return dir, ""
 	case key == "JMAIL_CHARSET":
-		if short := charsets[strings.ToLower(value)]; short != "" {
+		if short := charsetOf(value); short != "" {
 			return short, ""
 		}
 	}

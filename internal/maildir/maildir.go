@@ -52,7 +52,7 @@ const trashFolder = ".Trash"
 
 // isMessageDir reports whether name is one of the three directories that hold
 // messages.
-func isMessageDir(name string) bool { return contents[name] != neither }
+func isMessageDir(name string) bool { return contentOf(name) != neither }
 
 var (
 	// ErrOwner says that a Maildir is not its virtual user's.

@@ -16,8 +16,18 @@ const (
 	inTmp
 )
 
-// contents are the names of the directories that hold messages.
-var contents = map[string]content{"cur": inCur, "new": inNew, "tmp": inTmp}
+// contentOf says what a directory of that name holds.
+func contentOf(name string) content {
+	switch name {
+	case "cur":
+		return inCur
+	case "new":
+		return inNew
+	case "tmp":
+		return inTmp
+	}
+	return neither
+}
 
 // holdings say what the rule has to know of each.
 var holdings = [...]struct {

@@ -84,7 +84,7 @@ func TestRule(t *testing.T) {
 		var st unix.Stat_t
 		st.Mtim = unix.NsecToTimespec(now.Add(-row.mtime).UnixNano())
 		st.Ctim = unix.NsecToTimespec(now.Add(-row.ctime).UnixNano())
-		in, name := contents[row.in], []byte(row.name)
+		in, name := contentOf(row.in), []byte(row.name)
 		if got := rule.takes(in, name) && !rule.stays(in, name) && !rule.young(name) && rule.old(in, name, &st); got != row.goes {
 			t.Errorf("%s: %s/%s, mtime %v, ctime %v ago: goes %v", row.sentence, row.in, row.name, row.mtime, row.ctime, got)
 		}
@@ -105,7 +105,7 @@ func TestRuleQuota(t *testing.T) {
 		{"cur", true, "1.x", false, true}, {"cur", false, ".x", false, false},
 		{"cur", false, "1.x:2,ST", false, true}, {"cur", false, "1.T:2,S", true, true},
 	} {
-		in, name := contents[row.in], []byte(row.name)
+		in, name := contentOf(row.in), []byte(row.name)
 		dovecot := counted(in, name)
 		courier := dovecot && !row.trash && !thrownAway(name)
 		if courier != row.courier || dovecot != row.dovecot {

@@ -615,7 +615,7 @@ func (w *worker) openChild(n *node, dir int, name string) (*node, error) {
 			unix.Close(fd)
 			return nil, n.folderFail
 		case n.isFolder:
-			child.holds, child.chosen, child.rule, child.term = contents[name], n.chosen, n.rule, n.term
+			child.holds, child.chosen, child.rule, child.term = contentOf(name), n.chosen, n.rule, n.term
 		}
 	}
 	return child, nil
