@@ -14,7 +14,6 @@ import (
 	"github.com/pborman/getopt/v2"
 	"golang.org/x/sys/unix"
 
-	"kowaza/internal/auth"
 	"kowaza/internal/charset"
 	"kowaza/internal/cli"
 	"kowaza/internal/completion"
@@ -69,7 +68,7 @@ Example: jmailsend -s smtps://mail.hoge.cxm -u hanako -c 1000 -j 8
 `,
 	Options: func(set *getopt.Set) { new(jmailsendOptions).declare(set) },
 	Values: map[string]string{"CHARSET": "jis sjis euc utf8", "FROM": completion.User, "RECIPIENT": completion.User,
-		"SERVER": "smtp smtps", "MECH": strings.Join(auth.Mechanisms, " ")},
+		"SERVER": "smtp smtps", "MECH": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256"},
 	Run:    runJmailsend,
 	Secret: true,
 }

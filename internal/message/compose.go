@@ -144,8 +144,11 @@ func (f Field) check() error {
 // maxOctets bounds a line of a field's value with its name, RFC 5322, 2.1.1.
 const maxOctets = 998 - 80
 
-// pid is asked for once: of a million copies each has an identifier.
-var pid = sync.OnceValue(os.Getpid)
+// pid is this process's, asked for once: each of a million copies has an identifier.
+var (
+	pid     int
+	pidOnce sync.Once
+)
 
 // made counts the Message-IDs of this process.
 var made atomic.Uint64
@@ -157,6 +160,7 @@ func Date(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05 -0700
 // its counter tell apart what one system makes, 40 random bits what two systems
 // of one name make, as containers that all are process 7.
 func NewID(host string, now time.Time) string {
+	pidOnce.Do(func() { pid = os.Getpid() })
 	return fmt.Sprintf("<%s.%d.%d.%010x@%s>", now.UTC().Format("20060102150405"),
-		pid(), made.Add(1), rand.Uint64()>>24, host)
+		pid, made.Add(1), rand.Uint64()>>24, host)
 }

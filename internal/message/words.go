@@ -61,7 +61,7 @@ func Phrase(c *charset.Charset, text string, firstColumn int) (string, error) {
 	case atoms:
 		return EncodedWords(c, text, firstColumn)
 	case ascii && !strings.Contains(text, "=?"):
-		quoted := `"` + quotedPairs.Replace(text) + `"`
+		quoted := `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(text) + `"`
 		if firstColumn+len(quoted) <= maxLine {
 			return quoted, nil
 		}
@@ -75,8 +75,6 @@ func Phrase(c *charset.Charset, text string, firstColumn int) (string, error) {
 	}
 	return f.String(), nil
 }
-
-var quotedPairs = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
 
 // plain reports whether a word of a text may stand in a header field as it is:
 // not if a reader would take it for an encoded word, nor if it needs folding.
