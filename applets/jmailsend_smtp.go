@@ -168,13 +168,13 @@ func (r *smtpRun) connect(lost *int) *dialogue.Conn {
 		if conn != nil {
 			conn.Detach()
 		}
-		if err == nil {
+		if err == nil && !r.stopped.Load() {
 			return conn
 		}
 		if conn != nil {
 			conn.Abandon()
 		}
-		if r.opening.Err() != nil {
+		if err == nil || r.opening.Err() != nil {
 			return nil
 		}
 		e := err.(*dialogue.Error)

@@ -283,20 +283,24 @@ func (s *session) ehlo() {
 		s.say("502 5.5.1 EHLO is not known here")
 		return
 	}
-	s.say("250-mail.%s", s.Domain)
+	lines := []string{"mail." + s.Domain}
 	if s.TLS != nil && !s.tls {
-		s.say("250-STARTTLS")
+		lines = append(lines, "STARTTLS")
 	}
 	if s.User != "" {
-		s.say("250-AUTH %s", s.offered())
+		lines = append(lines, "AUTH "+s.offered())
 	}
 	if !s.NoPipelining {
-		s.say("250-PIPELINING")
+		lines = append(lines, "PIPELINING")
 	}
 	if !s.NoEightBits {
-		s.say("250-8BITMIME")
+		lines = append(lines, "8BITMIME")
 	}
-	s.say("250 HELP")
+	last := len(lines) - 1
+	for _, line := range lines[:last] {
+		s.say("250-%s", line)
+	}
+	s.say("250 %s", lines[last])
 }
 
 func (s *Server) offered() string {
