@@ -277,6 +277,8 @@ func talkLines(words []string) ([]talkLine, error) {
 		switch {
 		case l.verb() == "":
 			return nil, cli.Usagef("COMMAND %d: empty", i+1)
+		case strings.HasPrefix(l.verb(), "-"): // no protocol has such a command
+			return nil, cli.Usagef("COMMAND %d: options come before SERVER", i+1)
 		case strings.ContainsAny(l.text, "\r\n\x00"):
 			return nil, cli.Usagef("COMMAND %d: holds a line end or NUL", i+1)
 		case optionFor(l.verb()) != "":

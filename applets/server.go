@@ -198,6 +198,8 @@ func (o *serverOptions) config(env *cli.Env, server dialogue.Server, host func()
 		ask = func() (string, error) { return password, nil }
 	}
 	c.Login.Password = sync.OnceValues(ask)
+	// A terminal has its own end, with its echo as it was.
+	c.Login.Leaves = !onTerminal(env.Stdin)
 	return c, nil
 }
 

@@ -363,7 +363,7 @@ func (c *Conn) tell(name string, began time.Time, sent string, r Reply, err erro
 	if c.cfg.Step == nil {
 		return
 	}
-	step := Step{Name: name, Took: time.Since(began), Sent: sent, Code: r.code(), Text: strings.Join(r.texts(), "\n")}
+	step := Step{Name: name, Took: time.Since(began), Sent: sent, Code: r.code(), Text: strings.TrimPrefix(strings.Join(r.texts(), "\n"), "\n")}
 	if e, ok := err.(*Error); ok && e.Err != nil {
 		step.Text = e.Err.Error()
 	}

@@ -778,3 +778,20 @@ func TestCleartext(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// TestInterruptedPrompt proves that who waits for a password that does not come can leave.
+func TestInterruptedPrompt(t *testing.T) {
+	office := &dialoguetest.Server{User: "hanako", Password: "passwd", Domain: "hoge.cxm"}
+	ctx, cancel := context.WithCancel(t.Context())
+	var tr transcript
+	cfg := tr.config(serve(t, "smtp", office.SMTP), patience)
+	cfg.Login = Login{User: "hanako", Leaves: true, Password: func() (string, error) {
+		cancel()
+		select {}
+	}}
+	c, err := Open(ctx, cfg)
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	c.Abandon()
+}
