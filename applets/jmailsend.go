@@ -19,46 +19,76 @@ import (
 
 var jmailsend = &cli.Applet{
 	Name: "jmailsend",
-	Help: `usage: jmailsend [-hnv] [-c N] [-e CHARSET] [-f FROM] [-j N] [-t RECIPIENT]
-Send Japanese test mail through the local sendmail command.
+	Help: `usage: jmailsend [-c N] [-e CHARSET] [-s SERVER] [-t RECIPIENT] [--OPTION...]
+Send Japanese test mail through the local sendmail command, or by SMTP.
 
-  -c, --count N          send N copies, at most 1000000
-  -e, --charset CHARSET  write them in jis (ISO-2022-JP), sjis (Shift_JIS),
-                         euc (EUC-JP) or utf8 (UTF-8)
-  -f, --from FROM        the sender's address in the header
-  -h, --help             show this help
-  -j, --jobs N           run N sendmail commands at once
-  -n, --dry-run          print the first copy, send nothing
-  -t, --to RECIPIENT     send them to this address: local or local@domain
-  -v, --verbose          say how many were sent, and how fast
-      --version          print the version
+  -c, --count N             send N copies, at most 1000000
+  -e, --charset CHARSET     write them in jis (ISO-2022-JP), sjis (Shift_JIS),
+                            euc (EUC-JP) or utf8 (UTF-8)
+  -f, --from FROM           the sender's address: in the header; by SMTP of the
+                            envelope, too
+  -h, --help                show this help
+  -j, --jobs N              run N sendmail commands, or hold N connections, at
+                            once
+  -n, --dry-run             print the first copy, send nothing
+  -s, --server SERVER       send by SMTP to SERVER: smtp or smtps, alone
+                            (127.0.0.1) or with ://HOST[:PORT]
+  -t, --to RECIPIENT        send them to this address: local or local@domain
+  -v, --verbose             say how many were sent, and how fast
+      --version             print the version
+
+By SMTP:
+
+  -4, --ipv4                connect to IPv4 addresses only
+  -6, --ipv6                connect to IPv6 addresses only
+  -a, --auth MECH           log in by MECH: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1,
+                            SCRAM-SHA-256
+      --ca FILE             take certificates that lead to one in FILE, too
+      --cert-days N         the certificate must be valid for N days yet
+      --cleartext           send a password without TLS to another host
+  -H, --helo NAME           call this host NAME
+      --no-verify           go on whatever is wrong with the certificate
+  -P, --password-file FILE  the password is the first line of FILE
+      --per-connection N    send N copies, then connect anew; 100
+  -S, --starttls            STARTTLS comes first
+  -T, --timeout SECONDS     for each copy, and for each connecting; 60
+      --tls-name NAME       the name in the certificate
+  -u, --user USER           log in as USER; without -P the password is asked for
 
 Without options: one copy in jis to postmaster, from you.
 
-Settings: JMAIL_CHARSET, JMAIL_COUNT, JMAIL_FROM, JMAIL_TO, SENDMAIL and QMAIL
-in /etc/kowaza.conf.
+Settings: JMAIL_CHARSET, JMAIL_COUNT, JMAIL_FROM, JMAIL_PASSWORD_FILE,
+JMAIL_SERVER, JMAIL_TO, JMAIL_USER, SENDMAIL and QMAIL in /etc/kowaza.conf.
+Example: jmailsend -s smtps://mail.hoge.cxm -u hanako -c 1000 -j 8
 `,
 	Options: func(set *getopt.Set) { new(jmailsendOptions).declare(set) },
-	Values:  map[string]string{"CHARSET": "jis sjis euc utf8", "FROM": completion.User, "RECIPIENT": completion.User},
-	Run:     runJmailsend,
+	Values: map[string]string{"CHARSET": "jis sjis euc utf8", "FROM": completion.User, "RECIPIENT": completion.User,
+		"SERVER": "smtp smtps", "MECH": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256"},
+	Run:    runJmailsend,
+	Secret: true,
 }
 
 type jmailsendOptions struct {
+	serverOptions
+	server, perConnection          string
 	charset, count, from, to, jobs string
 	dryRun, verbose                bool
 }
 
 func (o *jmailsendOptions) declare(set *getopt.Set) {
+	o.serverOptions.declare(set)
 	set.FlagLong(&o.charset, "charset", 'e')
 	set.FlagLong(&o.count, "count", 'c')
 	set.FlagLong(&o.from, "from", 'f')
 	set.FlagLong(&o.to, "to", 't')
 	set.FlagLong(&o.jobs, "jobs", 'j')
 	set.FlagLong(&o.dryRun, "dry-run", 'n')
+	set.FlagLong(&o.perConnection, "per-connection", 0)
+	set.FlagLong(&o.server, "server", 's')
 	set.FlagLong(&o.verbose, "verbose", 'v')
 }
 
-// maxSendmails bounds --jobs: each is a process and a waiting thread.
+// maxSendmails bounds --jobs: each is a process and a waiting thread, or a connection.
 const maxSendmails = 256
 
 func runJmailsend(env *cli.Env, argv []string) error {
@@ -97,9 +127,16 @@ func runJmailsend(env *cli.Env, argv []string) error {
 		}
 		*a.field = a.value
 	}
+	bySMTP := smtpSending{o: &o}
+	if err := bySMTP.check(set); err != nil {
+		return err
+	}
 
 	s, err := env.Settings()
 	if err != nil {
+		return err
+	}
+	if err := bySMTP.complete(set, s); err != nil {
 		return err
 	}
 	if err := completeMail(env, &mail, s); err != nil {
@@ -113,20 +150,23 @@ func runJmailsend(env *cli.Env, argv []string) error {
 		}
 		return err
 	}
+	run := copyRun{env: env, mail: &mail, jobs: n, verbose: o.verbose}
+	if bySMTP.wanted {
+		return bySMTP.send(&run)
+	}
 	sendmail, err := findMailer(env, s)
 	if err != nil {
 		return err
 	}
-	return sendAll(env, &sendRun{env: env, mail: &mail, sendmail: sendmail, jobs: n, verbose: o.verbose})
+	return sendAll(&sendRun{copyRun: &run, sendmail: sendmail})
 }
 
-// A sendRun is a run of the sendmail command for every copy.
-type sendRun struct {
-	env      *cli.Env
-	mail     *testMail
-	sendmail *mailer
-	jobs     int
-	verbose  bool
+// A copyRun is a run in which copies are sent, in whatever way.
+type copyRun struct {
+	env     *cli.Env
+	mail    *testMail
+	jobs    int
+	verbose bool
 
 	begun   atomic.Int64
 	sent    atomic.Int64
@@ -134,36 +174,71 @@ type sendRun struct {
 	stopped atomic.Bool
 }
 
-// sendAll sends all copies and reports.
-func sendAll(env *cli.Env, s *sendRun) error {
+// all has send send the copies, reports, and returns what ends the applet. Place is what
+// the messages are about; figures returns what else is told of the speed. A signal sets
+// stopped and calls stop, which may be nil.
+func (r *copyRun) all(place string, send, stop func(), figures func() string) error {
+	env := r.env
 	start := time.Now()
-	signals := env.Catch(func() { s.stopped.Store(true) })
-	progress := env.StartProgress(s.mail.count > 1, func() string {
-		return fmt.Sprintf("%d of %s", s.sent.Load(), copies(s.mail.count))
+	signals := env.Catch(func() {
+		r.stopped.Store(true)
+		if stop != nil {
+			stop()
+		}
 	})
-	var wg sync.WaitGroup
-	for range min(s.jobs, s.mail.count) {
-		wg.Go(s.work)
-	}
-	wg.Wait()
+	progress := env.StartProgress(r.mail.count > 1, func() string {
+		return fmt.Sprintf("%d of %s", r.sent.Load(), copies(r.mail.count))
+	})
+	send()
 	progress.Stop()
-	env.WarnedAll(s.sendmail.path)
-	sent, seconds := s.sent.Load(), time.Since(start).Seconds()
+	env.WarnedAll(place)
+	sent, seconds := r.sent.Load(), time.Since(start).Seconds()
 	sig := signals.Stop()
 	if sig != nil {
-		env.Warn("%s, %d of %s sent", cli.Killed(*sig), sent, copies(s.mail.count))
+		env.Warn("%s, %d of %s sent", cli.Killed(*sig), sent, copies(r.mail.count))
 	}
-	if s.verbose {
-		env.Warn("%d of %s sent, %.2f seconds, %.1f copies a second",
-			sent, copies(s.mail.count), seconds, float64(sent)/seconds)
+	if r.verbose {
+		env.Warn("%d of %s sent, %.2f seconds, %.1f copies a second%s",
+			sent, copies(r.mail.count), seconds, float64(sent)/seconds, figures())
 	}
 	switch {
 	case sig != nil:
 		return cli.Killed(*sig)
-	case s.failed.Load():
+	case r.failed.Load():
 		return cli.ErrReported
 	}
 	return nil
+}
+
+// workers runs so many of work as there are jobs, and waits for their end.
+func (r *copyRun) workers(work func()) {
+	var wg sync.WaitGroup
+	for range min(r.jobs, r.mail.count) {
+		wg.Go(work)
+	}
+	wg.Wait()
+}
+
+// next returns the number of the copy that is to be sent next, 0 if there is none.
+func (r *copyRun) next() int {
+	if n := int(r.begun.Add(1)); n <= r.mail.count {
+		return n
+	}
+	return 0
+}
+
+// what names a copy in a message.
+func (r *copyRun) what(n int) string { return fmt.Sprintf("copy %d/%d", n, r.mail.count) }
+
+// A sendRun is a run of the sendmail command for every copy.
+type sendRun struct {
+	*copyRun
+	sendmail *mailer
+}
+
+// sendAll sends all copies and reports.
+func sendAll(s *sendRun) error {
+	return s.all(s.sendmail.path, func() { s.workers(s.work) }, nil, func() string { return "" })
 }
 
 func copies(n int) string {
@@ -176,8 +251,8 @@ func copies(n int) string {
 // work sends copies until there is none left.
 func (s *sendRun) work() {
 	for !s.stopped.Load() {
-		n := int(s.begun.Add(1))
-		if n > s.mail.count {
+		n := s.next()
+		if n == 0 {
 			return
 		}
 		err := s.send(n)
@@ -188,7 +263,7 @@ func (s *sendRun) work() {
 		s.failed.Store(true)
 		var start startError
 		if !errors.As(err, &start) {
-			s.env.WarnLike(s.sendmail.path, fmt.Sprintf("copy %d/%d: %s", n, s.mail.count, s.sendmail.path), err)
+			s.env.WarnLike(s.sendmail.path, s.what(n)+": "+s.sendmail.path, err)
 		} else if !s.stopped.Swap(true) { // said once, whoever else met it
 			s.env.Warn("%s: %s", s.sendmail.path, syscall.Errno(start))
 		}

@@ -359,10 +359,7 @@ func (t *talk) failed(err error) { t.failedAt("", err) }
 // failedAt is failed with what it was about.
 func (t *talk) failedAt(what string, err error) {
 	e := err.(*dialogue.Error)
-	step := e.Step
-	if step == dialogue.StepLogin {
-		step = "auth"
-	}
+	step := stepName(e.Step)
 	switch {
 	case what == "":
 		what = step

@@ -263,6 +263,14 @@ func readPassword(name string) (string, error) {
 	return line, nil
 }
 
+// stepName is what a step is called in messages: the login is the server's word for it.
+func stepName(step string) string {
+	if step == dialogue.StepLogin {
+		return "auth"
+	}
+	return step
+}
+
 // transcriptLine is a line of a dialogue as it is shown.
 func transcriptLine(at time.Duration, mark dialogue.Mark, text string) string {
 	return fmt.Sprintf("%7.3f %c %s\n", at.Seconds(), mark, escape.String(text))

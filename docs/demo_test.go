@@ -45,6 +45,7 @@ var demoSteps = []struct {
 	{"mailtalk", `mailtalk -f me -t hoshu "$smtp"`, 0, `0\.\d{3} \* \[127\.0\.0\.1\]:\d+ .* > RCPT TO:<hoshu> \S+ < 250 2\.1\.5 Ok \S+ > RSET \S+ < 250 2\.0\.0 Ok \S+ > QUIT \S+ < 221 2\.0\.0 Bye`},
 	{"mailtalk", `mailtalk -q "$smtp" "mail from:<me>" "!rcpt to:<you@elsewhere.example>"`, 0, `\(it prints nothing\)`},
 	{"mailtalk", `echo wrong | mailtalk -a plain -u hanako "$smtp"`, 1, `.* > AUTH PLAIN \*\*\*\* \S+ < 535 5\.7\.8 Error: authentication failed: \S+ > QUIT \S+ < 221 2\.0\.0 Bye mailtalk: auth: 535 5\.7\.8 Error: authentication failed:`},
+	{"mailtalk", `echo passwd | jmailsend -v -s "$smtp" -u hanako -c 100 -j 4`, 0, `jmailsend: 100 of 100 copies sent, [\d.]+ seconds, [\d.]+ copies a second; milliseconds a copy: median [\d.]+, 95th percentile [\d.]+, maximum [\d.]+`},
 	{"mailtalk", `echo passwd | mailtalk --nagios -a apop -u hanako "$pop3"`, 0, `POP3 OK - \d\.\d{3} s, \+OK bye\|time=\d\.\d{3}s;;;0;60`},
 	{"mailtrip", `mailtrip -d -m ~/trip/hoshu -b ~/trip/hoshu -r ~/trip/pmaster local bounce double`, 0,
 		`local +delivered +\d\.\d{3} +hoshu@mail\.example\.jp +~/trip/hoshu/Maildir/new/\d+ bounce +bounced +\d\.\d{3} +kowaza-[a-z2-7]{16}@mail\.example\.jp #5\.1\.1 Sorry, no mailbox here by that name\. double +double-bounced +\d\.\d{3} +kowaza-[a-z2-7]{16}@mail\.example\.jp <kowaza-[a-z2-7]{16}@mail\.example\.jp>: #5\.1\.1 Sorry, no mailbox here by that name\.`},

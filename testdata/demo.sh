@@ -198,6 +198,7 @@ export smtp pop3
 show 0 '*RCPT TO:<hoshu>*250 2.1.5 Ok*RSET*221 2.0.0 Bye' 'mailtalk -f me -t hoshu "$smtp"'
 show 0 '' 'mailtalk -q "$smtp" "mail from:<me>" "!rcpt to:<you@elsewhere.example>"'
 show 1 '*AUTH PLAIN [*][*][*][*]*535 *mailtalk: auth: 535 *' 'echo wrong | mailtalk -a plain -u hanako "$smtp"'
+show 0 'jmailsend: 100 of 100 copies sent, *; milliseconds *' 'echo passwd | jmailsend -v -s "$smtp" -u hanako -c 100 -j 4'
 show 0 'POP3 OK - *' 'echo passwd | mailtalk --nagios -a apop -u hanako "$pop3"'
 
 step mailtrip 'sends a message, and says where it ended'

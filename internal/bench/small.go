@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -211,6 +212,74 @@ func (s setting) jmailJobs() []job {
 			},
 		},
 	}
+}
+
+// smtpJobs measures jmailsend by SMTP beside the load generator of Postfix, against the
+// sink of Postfix, over kept connections and over one for each copy; and a dialogue of
+// mailtalk's beside one of swaks'. The sink runs before and after: its time is no
+// program's. A copy in EUC-JP has 1104 bytes on the wire, and so has the other's, whose
+// header has 133.
+func (s setting) smtpJobs() []job {
+	copies, calls := s.size(10000, 50), s.size(20, 2)
+	const sender, recipient, payload = "root@example.jp", "hoshu@example.jp", 1104 - 133
+	port := freePort()
+	server := fmt.Sprintf("127.0.0.1:%d", port)
+	sink := []string{"smtp-source", "smtp-sink"}
+	user := ""
+	if os.Geteuid() == 0 {
+		user = "-u root "
+	}
+	with := func(p program) program {
+		// mailtalk says when the sink listens; SIGTERM ends it.
+		p.before = `smtp-sink ` + user + server + ` 100 >/dev/null 2>&1 & echo $! >"$1"/sink.pid
+			until KOWAZA_CONF="$1"/conf ` + s.kowaza + ` mailtalk -q smtp://` + server + ` >/dev/null 2>&1; do kill -0 $!; sleep 0.01; done`
+		p.after = `kill "$(cat "$1"/sink.pid)"`
+		p.needs = append(p.needs, sink...)
+		return p
+	}
+	data := func(dir string) error {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "conf"), nil, 0o644)
+	}
+	var jobs []job
+	for _, kept := range []bool{true, false} {
+		for _, sessions := range []int{1, 8} {
+			name := fmt.Sprintf("jmailsend -s -j %d, %d copies", sessions, copies)
+			ours, theirs := "", " -d"
+			if !kept {
+				name += ", one each"
+				ours, theirs = " --per-connection 1", ""
+			}
+			jobs = append(jobs, job{
+				name: name, make: data,
+				programs: []program{
+					with(program{name: "kowaza", line: fmt.Sprintf(`KOWAZA_CONF="$1"/conf %s jmailsend -s smtp://%s -e euc -f %s -t %s -c %d -j %d%s`,
+						s.kowaza, server, sender, recipient, copies, sessions, ours)}),
+					with(program{name: "smtp-source" + theirs, line: fmt.Sprintf(`smtp-source -m %d -s %d -l %d -f %s -t %s%s %s`,
+						copies, sessions, payload, sender, recipient, theirs, server)}),
+				},
+			})
+		}
+	}
+	return append(jobs, job{
+		name: fmt.Sprintf("mailtalk, %d dialogues", calls), make: data,
+		programs: []program{
+			with(repeat(calls, "kowaza", `KOWAZA_CONF="$1"/conf `+s.kowaza+` mailtalk -f `+sender+` -t `+recipient+` -e jis smtp://`+server+` >/dev/null`)),
+			with(repeat(calls, "swaks", `swaks --server `+server+` -f `+sender+` -t `+recipient+` >/dev/null`, "swaks")),
+		},
+	})
+}
+
+// freePort returns a port of the loopback address that nobody has.
+func freePort() int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 2525
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // quotaJobs measures what a check costs that stands before each delivery: beside the

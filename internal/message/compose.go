@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -151,6 +152,12 @@ func (f Field) check() error {
 // maxOctets bounds a line of a field's value with its name, RFC 5322, 2.1.1.
 const maxOctets = 998 - 80
 
+// pid is this process's, asked for once: each of a million copies has an identifier.
+var (
+	pid     int
+	pidOnce sync.Once
+)
+
 // made counts the Message-IDs of this process.
 var made atomic.Uint64
 
@@ -161,6 +168,7 @@ func Date(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05 -0700
 // its counter tell apart what one system makes, 40 random bits what two systems
 // of one name make, as containers that all are process 7.
 func NewID(host string, now time.Time) string {
+	pidOnce.Do(func() { pid = os.Getpid() })
 	return fmt.Sprintf("<%s.%d.%d.%010x@%s>", now.UTC().Format("20060102150405"),
-		os.Getpid(), made.Add(1), rand.Uint64()>>24, host)
+		pid, made.Add(1), rand.Uint64()>>24, host)
 }
