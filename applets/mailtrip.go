@@ -306,8 +306,12 @@ func (t *trip) configure(servers map[string]dialogue.Server) error {
 		if t.smtp, err = configure(s); err != nil {
 			return err
 		}
-		if t.pop3 != nil { // the password is asked for once
-			t.smtp.Login.Password = t.pop3.Login.Password
+		if t.pop3 != nil {
+			login := &t.smtp.Login
+			login.Password = t.pop3.Login.Password // asked for once
+			if login.Mechanism == "USER" || login.Mechanism == "APOP" {
+				login.Mechanism = "" // these are POP3's alone
+			}
 		}
 		return nil
 	}
@@ -521,21 +525,18 @@ func (t *trip) connect() error {
 		return nil
 	}
 	t.hangUp()
-	cfg := *t.smtp
+	login := t.smtp.Login
 	if t.pop3 != nil {
-		// The login is the mailbox's. A server for mail of this host may know none: then
-		// it is spared.
-		cfg.Login = dialogue.Login{}
+		// It is the mailbox's. A server for mail of this host may know none: then it is
+		// spared.
+		t.smtp.Login = dialogue.Login{}
 	}
-	t.conn, t.broken = dialogue.Open(t.ctx, &cfg)
+	t.conn, t.broken = dialogue.Open(t.ctx, t.smtp)
+	t.smtp.Login = login
 	if t.broken == nil && t.pop3 != nil {
 		if _, offered := t.conn.Offers("AUTH"); offered {
 			t.hangUp()
-			cfg.Login = t.smtp.Login
-			if m := cfg.Login.Mechanism; m == "USER" || m == "APOP" { // POP3's alone
-				cfg.Login.Mechanism = ""
-			}
-			t.conn, t.broken = dialogue.Open(t.ctx, &cfg)
+			t.conn, t.broken = dialogue.Open(t.ctx, t.smtp)
 		}
 	}
 	return t.broken
