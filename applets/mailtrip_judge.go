@@ -70,7 +70,9 @@ func (t *trip) judge(s *sighting) {
 	case s.relation == report.Notice, s.relation == want, x.name == tripDouble && s.relation == report.Bounce:
 		// Postfix tells the postmaster of single bounces, too, if notify_classes says so;
 		// and mail that is late may still come. What is wanted may follow.
-		x.unwanted = s
+		if x.unwanted == nil || s.relation != report.Notice {
+			x.unwanted = s
+		}
 		return
 	case s.relation == report.Same:
 		r.why = fmt.Sprintf("%s: somebody takes mail for any address at this host", s.where)

@@ -276,8 +276,8 @@ func (t *trip) lookAgain(quit bool) {
 		if b.live {
 			asked[b] = true
 			b.live = !quit
+			b.ask.Store(true) // first: who sees that he is to quit has been asked
 			b.quit.Store(quit)
-			b.ask.Store(true)
 			b.wake()
 		}
 	}
