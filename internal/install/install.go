@@ -454,6 +454,15 @@ func readScript(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxScript+1))
 }
 
+// isNew reports whether the page has no script of that name.
+func isNew(applet string) bool {
+	switch applet {
+	case "mailmatch", "mailreply", "mailtalk", "mailtrip":
+		return true
+	}
+	return false
+}
+
 // replace puts a link in the place of a script.
 func (in *Installer) replace(p place) {
 	name := in.Root + p.path
@@ -471,7 +480,7 @@ func (in *Installer) replace(p place) {
 	text, err := readScript(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ELOOP): // a link that leads nowhere
-		if !forced && (applet == "mailtest" || applet == "mailreply" || applet == "rmmail_virtual") {
+		if !forced && (applet == "mailtest" || isNew(applet) || applet == "rmmail_virtual") {
 			in.leave(name, "leads nowhere: left alone, see --force")
 			return
 		}
@@ -484,7 +493,7 @@ func (in *Installer) replace(p place) {
 		in.Note(name + ": " + reason(err) + ": no settings carried over")
 	case in.wrapper(p, text):
 		return
-	case applet == "mailreply" && !forced: // the page has none: it is somebody's own
+	case isNew(applet) && !forced: // it is somebody's own
 		in.leave(name, "not a script of the page: left alone, see --force")
 		return
 	case applet == "mailtest":

@@ -628,21 +628,23 @@ func TestInstallDryRun(t *testing.T) {
 	})
 }
 
-// It proves that a mailreply that is there is somebody's own, of which the page knows
-// nothing: it is left alone, named, and replaced where --force says so.
-func TestInstallMailreply(t *testing.T) {
+// It proves that what is there by the name of an applet of which the page has no script
+// is somebody's own: it is left alone, named, and replaced where --force says so.
+func TestInstallNew(t *testing.T) {
 	t.Parallel()
-	installed(t, func(in *installation) {
-		in.file(in.src, "symlinks.txt", "bin/mailreply\n", 0o644)
-		const script = "#!/bin/sh\nSENDMAIL=/opt/sendmail\ncat\n"
-		in.script("usr/local/bin/mailreply", script)
-		_, errs := in.run(1)
-		in.contains("standard error", errs, "kowaza: /usr/local/bin/mailreply: not a script of the page: left alone, see --force\n")
-		in.text("usr/local/bin/mailreply", script)
-		in.run(0, "--force", "mailreply")
-		in.link("usr/local/bin/mailreply", "kowaza")
-		in.text("usr/local/bin/mailreply.orig", script)
-	})
+	for _, name := range []string{"mailmatch", "mailreply", "mailtalk", "mailtrip"} {
+		installed(t, func(in *installation) {
+			in.file(in.src, "symlinks.txt", "bin/"+name+"\n", 0o644)
+			const script = "#!/bin/sh\nSENDMAIL=/opt/sendmail\ncat\n"
+			in.script("usr/local/bin/"+name, script)
+			_, errs := in.run(1)
+			in.contains("standard error", errs, "kowaza: /usr/local/bin/"+name+": not a script of the page: left alone, see --force\n")
+			in.text("usr/local/bin/"+name, script)
+			in.run(0, "--force", name)
+			in.link("usr/local/bin/"+name, "kowaza")
+			in.text("usr/local/bin/"+name+".orig", script)
+		})
+	}
 }
 
 // It proves that a script is read and never run, whatever it holds.
