@@ -3,23 +3,18 @@ package applets
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/pborman/getopt/v2"
-	"golang.org/x/sys/unix"
 
 	"kowaza/internal/charset"
 	"kowaza/internal/cli"
 	"kowaza/internal/completion"
 	"kowaza/internal/message"
 	"kowaza/internal/settings"
-	"kowaza/internal/users"
 )
 
 var jmailsend = &cli.Applet{
@@ -159,110 +154,11 @@ func runJmailsend(env *cli.Env, argv []string) error {
 	if bySMTP.wanted {
 		return bySMTP.send(&run)
 	}
-	sendmail, err := sendmailPath(env, s)
+	sendmail, err := findMailer(env, s)
 	if err != nil {
 		return err
 	}
 	return sendAll(&sendRun{copyRun: &run, sendmail: sendmail})
-}
-
-// completeMail fills in what no option said from the settings.
-func completeMail(env *cli.Env, mail *testMail, s *settings.Settings) error {
-	var err error
-	if mail.charset == nil {
-		if mail.charset, err = charset.Find(s.JMailCharset); err != nil {
-			return fmt.Errorf("JMAIL_CHARSET: %s: %w", s.JMailCharset, err)
-		}
-	}
-	if mail.count == 0 {
-		mail.count = s.JMailCount
-	}
-	if mail.to == "" {
-		if err := message.CheckAddress(s.JMailTo); err != nil {
-			return fmt.Errorf("JMAIL_TO: %s: %w", s.JMailTo, err)
-		}
-		mail.to = s.JMailTo
-	}
-	if mail.host, err = mailHost(env, s); err != nil {
-		return err
-	}
-	if mail.from == "" {
-		mail.from, err = defaultSender(env, s, mail.host)
-	}
-	return err
-}
-
-// defaultSender returns the address of the sender where no option names one.
-func defaultSender(env *cli.Env, s *settings.Settings, host string) (string, error) {
-	if s.JMailFrom == "" {
-		return ownAddress(env, host)
-	}
-	if err := message.CheckAddress(s.JMailFrom); err != nil {
-		return "", fmt.Errorf("JMAIL_FROM: %s: %w", s.JMailFrom, err)
-	}
-	return s.JMailFrom, nil
-}
-
-// mailHost returns the name under which this host sends mail: qmail's own, else
-// the system's.
-func mailHost(env *cli.Env, s *settings.Settings) (string, error) {
-	where := qmailDir(env, s) + "/control/me"
-	text, err := os.ReadFile(where)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	host := strings.TrimRight(line, " \t\r") // as qmail's control_readline
-	if host == "" {
-		where = "host name"
-		if host, err = os.Hostname(); err != nil {
-			return "", fmt.Errorf("%s: %w", where, err)
-		}
-	}
-	if err := message.CheckDomain(host); err != nil {
-		return "", fmt.Errorf("%s: %s: %w", where, host, err)
-	}
-	return host, nil
-}
-
-// ownAddress returns the address of who runs this. It asks the password
-// database: the environment of a cron job or of su says who it likes.
-func ownAddress(env *cli.Env, host string) (string, error) {
-	uid := os.Getuid()
-	login, err := users.Passwd{Root: env.Root}.ByUID(uint32(uid))
-	if err != nil {
-		return "", fmt.Errorf("JMAIL_FROM is not set, uid %d: %w", uid, err)
-	}
-	address := login.Name + "@" + host
-	if err := message.CheckAddress(address); err != nil {
-		return "", fmt.Errorf("JMAIL_FROM is not set, %s: %w", address, err)
-	}
-	return address, nil
-}
-
-// sendmailPath returns the path of the sendmail command. Where SENDMAIL names one,
-// no other is taken in its place.
-func sendmailPath(env *cli.Env, s *settings.Settings) (string, error) {
-	names := []string{s.Sendmail}
-	if s.Sendmail == "" {
-		names = []string{env.Root + "/usr/sbin/sendmail", qmailDir(env, s) + "/bin/sendmail"}
-	}
-	for _, name := range names {
-		info, err := os.Stat(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err != nil:
-			return "", err
-		case !info.Mode().IsRegular():
-			return "", fmt.Errorf("%s: not a regular file", name)
-		}
-		if err := unix.Access(name, unix.X_OK); err != nil {
-			return "", fmt.Errorf("%s: %w", name, err)
-		}
-		return name, nil
-	}
-	return "", fmt.Errorf("no sendmail command: %s: %w", strings.Join(names, ", "), syscall.ENOENT)
 }
 
 // A copyRun is a run in which copies are sent, in whatever way.
@@ -337,19 +233,12 @@ func (r *copyRun) what(n int) string { return fmt.Sprintf("copy %d/%d", n, r.mai
 // A sendRun is a run of the sendmail command for every copy.
 type sendRun struct {
 	*copyRun
-	sendmail string
-	environ  []string
-	talk     uintptr // where sendmail's own messages go
+	sendmail *mailer
 }
 
 // sendAll sends all copies and reports.
 func sendAll(s *sendRun) error {
-	s.environ = os.Environ()
-	s.talk = 2
-	if f := cli.FileOf(s.env.Stderr); f != nil {
-		s.talk = f.Fd()
-	}
-	return s.all(s.sendmail, func() { s.workers(s.work) }, nil, func() string { return "" })
+	return s.all(s.sendmail.path, func() { s.workers(s.work) }, nil, func() string { return "" })
 }
 
 func copies(n int) string {
@@ -374,95 +263,22 @@ func (s *sendRun) work() {
 		s.failed.Store(true)
 		var start startError
 		if !errors.As(err, &start) {
-			s.env.WarnLike(s.sendmail, s.what(n)+": "+s.sendmail, err)
+			s.env.WarnLike(s.sendmail.path, s.what(n)+": "+s.sendmail.path, err)
 		} else if !s.stopped.Swap(true) { // said once, whoever else met it
-			s.env.Warn("%s: %s", s.sendmail, syscall.Errno(start))
+			s.env.Warn("%s: %s", s.sendmail.path, syscall.Errno(start))
 		}
 	}
 }
 
-// A startError says that the command cannot be run, now or for another copy.
-type startError syscall.Errno
-
-func (e startError) Error() string { return syscall.Errno(e).Error() }
-
 // send has sendmail take one copy.
-//
-// The message is in the pipe before sendmail starts: it is shorter than
-// PIPE_BUF, so the write neither waits nor comes in parts. This process keeps a
-// reading end, so that nothing happens to it whatever sendmail does, and
-// afterwards sees whether something was left unread: qmail-inject that dies in
-// a wrapper which exits 0 would else pass for success. It is system calls and
-// not os/exec, which spends on a copy several times what fork and exec cost.
 func (s *sendRun) send(n int) error {
 	text, err := s.mail.compose(n, s.env.Now())
 	if err != nil {
 		return err
 	}
-	var pipe [2]int
-	// Close-on-exec from the start: another copy may be forking just now.
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return fmt.Errorf("pipe: %w", err)
-	}
-	defer unix.Close(pipe[0])
-	_, err = ignoringEINTR(func() (int, error) { return unix.Write(pipe[1], text) })
-	unix.Close(pipe[1])
+	p, err := s.sendmail.post([]string{"-t", "-i"}, text)
 	if err != nil {
-		return fmt.Errorf("pipe: %w", err)
-	}
-	pid, err := syscall.ForkExec(s.sendmail, []string{s.sendmail, "-t", "-i"}, &syscall.ProcAttr{
-		Env:   s.environ,
-		Files: []uintptr{uintptr(pipe[0]), s.talk, s.talk},
-	})
-	if err != nil {
-		return cannotStart(err)
-	}
-	var status syscall.WaitStatus
-	if _, err := ignoringEINTR(func() (int, error) { return syscall.Wait4(pid, &status, 0, nil) }); err != nil {
-		return fmt.Errorf("wait: %w", err)
-	}
-	if err := exitError(status); err != nil {
 		return err
 	}
-	// Looked at, not read: a child of sendmail's may still be about to.
-	rest := []unix.PollFd{{Fd: int32(pipe[0]), Events: unix.POLLIN}}
-	if _, err := ignoringEINTR(func() (int, error) { return unix.Poll(rest, 0) }); err != nil {
-		return fmt.Errorf("pipe: %w", err)
-	}
-	if rest[0].Revents&unix.POLLIN != 0 {
-		return errors.New("exit status 0, but it did not read the message")
-	}
-	return nil
-}
-
-func ignoringEINTR(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
-// cannotStart tells an error that every copy would meet from a want of memory
-// or processes, which may pass.
-func cannotStart(err error) error {
-	errno, ok := err.(syscall.Errno)
-	switch {
-	case !ok, errno == syscall.EAGAIN, errno == syscall.ENOMEM, errno == syscall.EMFILE,
-		errno == syscall.ENFILE, errno == syscall.ETXTBSY:
-		return fmt.Errorf("cannot start: %w", err)
-	}
-	return startError(errno)
-}
-
-// exitError says how a command failed; nil for exit status 0.
-func exitError(status syscall.WaitStatus) error {
-	switch {
-	case status.Signaled():
-		return fmt.Errorf("signal: %s", status.Signal())
-	case status.ExitStatus() != 0:
-		return fmt.Errorf("exit status %d", status.ExitStatus())
-	}
-	return nil
+	return p.wait()
 }

@@ -18,7 +18,7 @@ func testSending(sendmail string) *sendRun {
 	env := &cli.Env{Stderr: &bytes.Buffer{}, Now: time.Now}
 	env.RunAs(&cli.Applet{Name: jmailsend.Name, Run: func(*cli.Env, []string) error { return nil }}, nil) // whose messages it prints
 	mail := testMail{charset: charset.Charsets[0], from: "a", to: "b", host: "h", count: 1}
-	return &sendRun{copyRun: &copyRun{env: env, mail: &mail, jobs: 1}, sendmail: sendmail, talk: 2}
+	return &sendRun{copyRun: &copyRun{env: env, mail: &mail, jobs: 1}, sendmail: &mailer{path: sendmail, talk: 2}}
 }
 
 // TestSendErrors proves what is said when no pipe can be had or no process be

@@ -270,7 +270,9 @@ func TestOutputLost(t *testing.T) {
 	oldFile(t, dir+"/store/u/Maildir/cur/1", "text\n")
 	must(t, os.MkdirAll(dir+"/users", 0o755))
 	must(t, os.WriteFile(dir+"/users/assign", []byte("=u:nobody:1:1:"+dir+"/store/u:::\n.\n"), 0o644))
-	must(t, os.WriteFile(dir+"/kowaza.conf", []byte("VMDIR="+dir+"/store\nQMAIL="+dir+"\nJMAIL_FROM=a@b.test\n"), 0o644))
+	makeMaildirs(t, dir+"/trip/Maildir")
+	must(t, os.WriteFile(dir+"/sendmail", []byte("#!/bin/sh\ncd "+dir+"/trip/Maildir\ncat >tmp/$$\nmv tmp/$$ new/\n"), 0o755))
+	must(t, os.WriteFile(dir+"/kowaza.conf", []byte("VMDIR="+dir+"/store\nQMAIL="+dir+"\nJMAIL_FROM=a@b.test\nSENDMAIL="+dir+"/sendmail\n"), 0o644))
 	q := newFilledQueue(t, dir+"/queue", "")
 	commands := [][]string{
 		{"kowaza"}, {"kowaza", "--list"}, {"kowaza", "rmoldmail", "--help"},
@@ -280,6 +282,7 @@ func TestOutputLost(t *testing.T) {
 		{"mkdigest", "<1@x>password"}, {"mkdigest", "-u", "u", "<1@x>password"},
 		{"smtpauthstr", "u", "password"}, {"smtpauthstr", "-l", "u", "password"}, {"smtpauthstr", "-d", "aGFuYWtvAGhhbmFrbwBwYXNzd2Q="},
 		{"jmailsend", "-n", "-t", "b@c.test"},
+		{"mailtrip", "-m", dir + "/trip", "-b", dir + "/trip"}, {"mailtrip", "--json", "-m", dir + "/trip", "-b", dir + "/trip"},
 		{"mailtest"}, {"mailmatch", "-x", "100", "-l", "1"},
 		{"qmHandle", "-l"}, {"qmHandle", "-s"}, {"qmHandle", "--json", "-l"}, {"qmHandle", "-m" + strconv.FormatUint(q.going[0], 10)}, {"qmHandle", "-V"}, {"qmHandle", "-D"},
 	}

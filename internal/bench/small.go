@@ -126,6 +126,35 @@ func (s setting) replyJobs() []job {
 	}
 }
 
+// tripJobs measures a message that is sent and found again in a Maildir with others: a
+// part of that is the sendmail command, here a shell script that delivers. Beside it is
+// what a shell does by hand: it looks into new until the Message-ID is there.
+func (s setting) tripJobs() []job {
+	calls, others := s.size(50, 3), s.size(1000, 20)
+	data := func(dir string) error {
+		if err := (tree{users: 1, messages: others, size: 2048, oldDays: 100, plain: true}).make(dir); err != nil {
+			return err
+		}
+		for name, text := range map[string]string{
+			"conf":     "SENDMAIL=" + dir + "/sendmail\nQMAIL=" + dir + "\nJMAIL_FROM=me\nJMAIL_TO=u0\n",
+			"sendmail": "#!/bin/sh\ncd " + dir + "/u0/Maildir\ncat >tmp/$$\nmv tmp/$$ new/\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return []job{{
+		name: fmt.Sprintf("mailtrip, %d messages found among %d", calls, others), make: data,
+		programs: []program{
+			repeat(calls, "kowaza", `KOWAZA_CONF="$1"/conf `+s.kowaza+` mailtrip -d -m "$1"/u0 -b "$1"/u0 >/dev/null || exit`),
+			repeat(calls, "sh, grep", `id="<$$.$i@example.jp>"; printf 'To: u0\nMessage-ID: %s\n\ntext\n' "$id" | "$1"/sendmail -t -i
+				until found=$(grep -lF -e "$id" "$1"/u0/Maildir/new/*); do sleep 0.01; done; rm "$found"`, "grep"),
+		},
+	}}
+}
+
 func makeMail(size int) func(dir string) error {
 	return func(dir string) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

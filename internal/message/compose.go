@@ -28,6 +28,7 @@ type Draft struct {
 	Fields  []Field // after these, in order: ASCII, see Compose
 	Body    string  // its lines end in LF
 	Host    string  // that makes the message: the right part of its Message-ID
+	ID      string  // its Message-ID; empty: one that no other message has
 }
 
 // A Field is one of a header.
@@ -62,7 +63,14 @@ func (d *Draft) Compose(now time.Time) ([]byte, error) {
 	fmt.Fprintf(b, "\nTo: %s\n", HeaderAddress(d.To))
 	b.WriteString(subject + words)
 	fmt.Fprintf(b, "\nDate: %s\n", Date(now))
-	fmt.Fprintf(b, "Message-ID: %s\n", NewID(d.Host, now))
+	id := d.ID
+	if id == "" {
+		id = NewID(d.Host, now)
+	}
+	if err := (Field{"Message-ID", id}).check(); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(b, "Message-ID: %s\n", id)
 	for _, f := range d.Fields {
 		if err := f.check(); err != nil {
 			return nil, err
