@@ -306,8 +306,12 @@ func (t *trip) configure(servers map[string]dialogue.Server) error {
 		if t.smtp, err = configure(s); err != nil {
 			return err
 		}
-		if t.pop3 != nil { // the password is asked for once
-			t.smtp.Login.Password = t.pop3.Login.Password
+		if t.pop3 != nil {
+			login := &t.smtp.Login
+			login.Password = t.pop3.Login.Password // asked for once
+			if login.Mechanism == "USER" || login.Mechanism == "APOP" {
+				login.Mechanism = "" // these are POP3's alone
+			}
 		}
 		return nil
 	}
@@ -522,20 +526,16 @@ func (t *trip) connect() error {
 	}
 	t.hangUp()
 	login := t.smtp.Login
-	defer func() { t.smtp.Login = login }()
 	if t.pop3 != nil {
-		// The login is the mailbox's. A server for mail of this host may know none: then
-		// it is spared.
+		// It is the mailbox's. A server for mail of this host may know none: then it is
+		// spared.
 		t.smtp.Login = dialogue.Login{}
 	}
 	t.conn, t.broken = dialogue.Open(t.ctx, t.smtp)
+	t.smtp.Login = login
 	if t.broken == nil && t.pop3 != nil {
 		if _, offered := t.conn.Offers("AUTH"); offered {
 			t.hangUp()
-			t.smtp.Login = login
-			if m := login.Mechanism; m == "USER" || m == "APOP" { // POP3's alone
-				t.smtp.Login.Mechanism = ""
-			}
 			t.conn, t.broken = dialogue.Open(t.ctx, t.smtp)
 		}
 	}

@@ -65,7 +65,7 @@ func (s setting) size(full, quick int) int {
 }
 
 func (s setting) jobs() []job {
-	return slices.Concat(s.maildirJobs(), s.virtualJobs(), s.callJobs(), s.mailtestJobs(), s.quotaJobs(), s.mailmatchJobs(), s.jmailJobs(), s.smtpJobs(), s.tripJobs(), s.replyJobs(),
+	return slices.Concat(s.maildirJobs(), s.virtualJobs(), s.callJobs(), s.mailtestJobs(), s.quotaJobs(), s.mailmatchJobs(), s.jmailJobs(), s.smtpJobs(), s.replyJobs(), s.tripJobs(),
 		s.queueJobs(), s.growthJobs())
 }
 
