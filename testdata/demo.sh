@@ -5,6 +5,8 @@
 #
 # Whatever is shown has been looked at: a status or a figure other than the one
 # that it should be is named, and the demo ends with status 1.
+#
+# shellcheck disable=SC2016 # what is shown is expanded by the shell that runs it
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
