@@ -244,7 +244,7 @@ func (c *check) wrongLines() {
 	errs := c.conf.Errors
 	for i, err := range errs {
 		if i == maxWrongLines {
-			c.row(isWrong, "", fmt.Sprintf("... and %d more", len(errs)-i))
+			c.row(isWrong, "kowaza.conf", fmt.Sprintf("... and %d more", len(errs)-i))
 			c.say("%s: ... and %d more", c.file, len(errs)-i)
 			break
 		}
@@ -305,13 +305,9 @@ var lookers = map[string]func(c *check, f *fact){
 	"QMAIL_START":         lookCommand,
 }
 
-// fewPlain is how many settings get a row each though nothing is to be told of them.
-const fewPlain = 3
-
-// keys tells of every key.
+// keys tells of every key. Those of which nothing else is to be told share rows.
 func (c *check) keys() {
-	var plain []fact
-	var defaults, none []string
+	var plain, defaults, none []string
 	for _, key := range settings.Keys() {
 		f := fact{label: c.origin(key), key: key, value: c.settings.Value(key), mend: c.mend(key)}
 		switch set := c.conf.Lines[key] > 0; {
@@ -326,7 +322,7 @@ func (c *check) keys() {
 			if f.err != nil || f.note != "" {
 				c.add(f)
 			} else {
-				plain = append(plain, f)
+				plain = append(plain, fmt.Sprintf("%s=%s (%s)", key, f.value, f.label))
 			}
 		case f.value != "":
 			defaults = append(defaults, key+"="+f.value)
@@ -334,16 +330,8 @@ func (c *check) keys() {
 			none = append(none, key)
 		}
 	}
-	if len(plain) <= fewPlain {
-		for _, f := range plain {
-			c.add(f)
-		}
-	} else {
-		var all []string
-		for _, f := range plain {
-			all = append(all, fmt.Sprintf("%s=%s (%s)", f.key, f.value, f.label))
-		}
-		c.row(asItShould, "set", strings.Join(all, ", "))
+	if len(plain) > 0 {
+		c.row(asItShould, "set", strings.Join(plain, ", "))
 	}
 	if len(defaults) > 0 {
 		c.row(asItShould, "default", strings.Join(defaults, " "))
@@ -505,8 +493,8 @@ func (c *check) qmail(f fact) {
 
 // hasQmail reports whether qmail's directory is there, as far as this user can tell.
 func (c *check) hasQmail() bool {
-	_, err := os.Stat(qmailDir(c.env, c.settings))
-	return err == nil
+	info, err := os.Stat(qmailDir(c.env, c.settings))
+	return err == nil && info.IsDir()
 }
 
 // sendmail tells of the sendmail command.
@@ -546,7 +534,7 @@ func (c *check) assign() {
 	switch {
 	case errors.Is(err, users.ErrUnknown):
 		f.note = "there; with neither VMDIR nor VUSER nobody in it is a virtual user"
-	case errors.Is(err, fs.ErrNotExist) && !c.hasQmail():
+	case !c.hasQmail():
 		return
 	case errors.Is(err, fs.ErrNotExist):
 		f.note = "there is none: no virtual users"
@@ -589,7 +577,7 @@ func (c *check) countUsers(f *fact) {
 		f.err = errors.New(list.none + list.where)
 		return
 	}
-	f.note = cli.Count(found, "virtual user") + list.where
+	f.note = cli.Count(found, "virtual user")
 	if denied > 0 {
 		f.note += fmt.Sprintf(", and %s that this user may not read", cli.Count(denied, "place"))
 	}

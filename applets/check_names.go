@@ -49,11 +49,7 @@ func (c *check) names() {
 			put("somebody else's, in "+filepath.Dir(file), name)
 		}
 	}
-	label := "PATH"
-	row := func(mark byte, text string) {
-		c.row(mark, label, text)
-		label = ""
-	}
+	row := func(mark byte, text string) { c.row(mark, "PATH", text) }
 	for _, kind := range order {
 		row(asItShould, kind+": "+strings.Join(called[kind], " "))
 	}
