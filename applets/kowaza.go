@@ -22,7 +22,7 @@ var kowaza = &cli.Applet{
 	Help: `usage: kowaza [-h] [--OPTION] [APPLET [ARGUMENT...]]
 Run a small tool for mail administrators: the one that the link is named after.
 
-      --check             show what would be used here, and what is wrong with it
+      --check             show what would be used here, and what is wrong
       --completion SHELL  print the completion for bash or zsh
   -h, --help              show this help
       --install           put kowaza in place: see kowaza --install --help
