@@ -449,6 +449,7 @@ func lookCommand(c *check, f *fact) {
 		err = executable(found)
 	} else if found, _ = c.lookPath(argv[0]); found == "" {
 		err = &fs.PathError{Op: "look", Path: argv[0], Err: errors.New("not in PATH")}
+		f.mend = fmt.Sprintf("write its whole path in line %d of %s", c.conf.Lines[f.key], c.file)
 		if !c.cleans { // whose PATH has other directories
 			f.note = argv[0] + " is not in this user's PATH"
 			return

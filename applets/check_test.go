@@ -400,7 +400,7 @@ var hostFaults = []hostFault{
 		h.remove("usr/bin/svc")
 		h.conf("QMAIL_STOP=svc -d", "QMAIL_START=@/usr/bin/getent")
 	},
-		"!line1QMAIL_STOP=svc-d:svc:notinPATH", []string{"QMAIL_STOP: svc -d: svc: not in PATH: mend that, or line 1 of /etc/kowaza.conf"}},
+		"!line1QMAIL_STOP=svc-d:svc:notinPATH", []string{"QMAIL_STOP: svc -d: svc: not in PATH: write its whole path in line 1 of /etc/kowaza.conf"}},
 	{"no program to start it", func(h *checkedHost) { h.conf("QMAIL_STOP=svc -d", "QMAIL_START=@/usr/bin/svk -u") },
 		"!line2QMAIL_START=/usr/bin/svk-u:/usr/bin/svk:nosuchfileordirectory", []string{"QMAIL_START: /usr/bin/svk -u: /usr/bin/svk: no such file or directory: mend that, or line 2 of /etc/kowaza.conf"}},
 	{"one of the two commands", func(h *checkedHost) { h.conf("QMAIL_STOP=svc -d") },
