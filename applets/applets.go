@@ -11,7 +11,7 @@ import (
 )
 
 // All lists the applets, in the order of --list, symlinks.txt and the README.
-var All = []*cli.Applet{rmoldmail, rmmailVirtual, qqclean, mkdigest, smtpauthstr, jmailsend, mailtalk, mailtest, mailquotacheck, mailmatch, mailreply, qmHandle}
+var All = []*cli.Applet{rmoldmail, rmmailVirtual, qqclean, mkdigest, smtpauthstr, jmailsend, mailtalk, mailtrip, mailtest, mailquotacheck, mailmatch, mailreply, qmHandle}
 
 // ourNames are the names under which one of All may hold a lock.
 var ourNames []string

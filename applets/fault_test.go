@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"kowaza/internal/dialogue/dialoguetest"
 	"kowaza/internal/queue/queuetest"
 )
 
@@ -107,14 +108,14 @@ func readFaults(t *testing.T, file, dir string) (own []*faultHit) {
 		at := fdPath.FindStringSubmatch(rest)
 		name := quoted.FindStringSubmatch(rest)
 		switch {
-		case strings.HasPrefix(call, "set"), call == "pipe2":
+		case strings.HasPrefix(call, "set"), call == "pipe2", call == "socket", call == "connect":
 		case at != nil && (call == "read" || call == "write" || call == "fstat") && len(at[1]) == 1 && at[1] < "3":
 			h.talk = at[1] == "2"
 		case name != nil && strings.HasPrefix(name[1], "/") && !strings.HasPrefix(call, "write") && call != "read":
 			h.path = name[1]
 		case at == nil:
 			continue
-		case strings.HasPrefix(at[2], "pipe:"):
+		case strings.HasPrefix(at[2], "pipe:"), strings.HasPrefix(at[2], "socket:"):
 		case call == "read" || call == "write" || call == "pwrite64" || name == nil || name[1] == ".":
 			h.path = at[2]
 		default:
@@ -471,6 +472,25 @@ var faultScenes = []*faultScene{
 				return make([]string, max(0, 3-len(copies)))
 			}
 			return &faultPlace{args: []string{"-t", "b@mail.test", "-c", "3"}, env: []string{"KOWAZA_CONF=" + dir + "/conf/kowaza.conf"}, left: left, kept: always, once: true}
+		}},
+	{name: "jmailsend", what: "three copies by SMTP", fail: 1,
+		calls: []string{"openat:EIO,EACCES,EMFILE,EINTR", "socket:EMFILE,ENOBUFS", "connect:ECONNREFUSED,ENETUNREACH", "read:EIO,EINTR,ECONNRESET", "write:EIO,EINTR,EPIPE,ECONNRESET"},
+		make: func(t *testing.T, dir string) *faultPlace {
+			must(t, os.MkdirAll(dir+"/conf/control", 0o755))
+			must(t, os.WriteFile(dir+"/conf/control/me", []byte("mail.test\n"), 0o644))
+			must(t, os.WriteFile(dir+"/conf/pw", []byte("passwd\n"), 0o600))
+			office := &dialoguetest.Server{Domain: "mail.test", User: "hanako", Password: "passwd"}
+			must(t, os.WriteFile(dir+"/conf/kowaza.conf", []byte("QMAIL="+dir+"/conf\nJMAIL_FROM=a@mail.test\nJMAIL_SERVER=smtp://"+
+				listening(t, office.SMTP)+"\nJMAIL_USER=hanako\nJMAIL_PASSWORD_FILE="+dir+"/conf/pw\n"), 0o644))
+			left := func() []string { return make([]string, max(0, 3-len(office.Messages()))) }
+			twice := func() error {
+				if got := copiesOf(t, office); len(slices.Compact(slices.Clone(got))) != len(got) {
+					return fmt.Errorf("sent twice: %v", got)
+				}
+				return nil
+			}
+			return &faultPlace{args: []string{"-t", "b@mail.test", "-c", "3", "--per-connection", "2"}, env: []string{"KOWAZA_CONF=" + dir + "/conf/kowaza.conf"},
+				left: left, kept: twice, once: true}
 		}},
 }
 

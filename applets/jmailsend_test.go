@@ -17,11 +17,8 @@ import (
 func testSending(sendmail string) *sendRun {
 	env := &cli.Env{Stderr: &bytes.Buffer{}, Now: time.Now}
 	env.RunAs(&cli.Applet{Name: jmailsend.Name, Run: func(*cli.Env, []string) error { return nil }}, nil) // whose messages it prints
-	return &sendRun{
-		env:      env,
-		mail:     &testMail{charset: charset.Charsets[0], from: "a", to: "b", host: "h", count: 1},
-		sendmail: sendmail, talk: 2, jobs: 1,
-	}
+	mail := testMail{charset: charset.Charsets[0], from: "a", to: "b", host: "h", count: 1}
+	return &sendRun{copyRun: &copyRun{env: env, mail: &mail, jobs: 1}, sendmail: &mailer{path: sendmail, talk: 2}}
 }
 
 // TestSendErrors proves what is said when no pipe can be had or no process be
@@ -87,7 +84,7 @@ func TestPassing(t *testing.T) {
 	} {
 		s := testSending(test.sendmail)
 		s.mail.count = 3
-		err := sendAll(s.env, s)
+		err := sendAll(s)
 		if got := fmt.Sprint(s.env.Stderr); err != cli.ErrReported || got != test.want || s.begun.Load() != test.begun {
 			t.Errorf("%v, %d begun, %q; want %q", err, s.begun.Load(), got, test.want)
 		}

@@ -1,6 +1,7 @@
 package applets
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"kowaza/internal/dialogue/dialoguetest"
 	"kowaza/internal/queue/queuetest"
 )
 
@@ -175,6 +177,41 @@ func TestKilledQueue(t *testing.T) {
 	}
 }
 
+// TestKilledSMTP proves that jmailsend killed at any moment has sent no copy twice and none
+// in part, and that after a SIGTERM what it tells is what the server took.
+func TestKilledSMTP(t *testing.T) {
+	bin := staticBinary(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for i := range soaking(t, 16, 400) {
+		office := &dialoguetest.Server{Domain: "mail.test", NoPipelining: i%4 > 1}
+		cmd := exec.Command(bin+"/jmailsend", "-s", "smtp://"+listening(t, office.SMTP), "-f", "a", "-t", "b", "-c", "500", "-j", "4", "--per-connection", "20")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		sig := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2]
+		met := killed(t, r, cmd, sig, 100*time.Millisecond)
+		taken := copiesOf(t, office)
+		if n := len(slices.Compact(slices.Clone(taken))); n != len(taken) {
+			t.Errorf("%v: %d copies, %d of them are others", sig, len(taken), n)
+		}
+		for _, m := range office.Messages() {
+			if n := strings.Count(m.Text, "\n"); n != strings.Count(office.Messages()[0].Text, "\n") {
+				t.Errorf("%v: a copy of %d lines", sig, n)
+			}
+		}
+		want := ""
+		if met && sig == syscall.SIGTERM {
+			want = fmt.Sprintf("jmailsend: stopped by terminated, %d of 500 copies sent\n", len(taken))
+		}
+		// A signal that comes before it is looked for ends the process without a word.
+		if got := stderr.String(); got != want && !(got == "" && len(taken) == 0) {
+			t.Errorf("%v: %q; want %q", sig, got, want)
+		}
+		t.Logf("%v, met %v: %d copies", sig, met, len(taken))
+	}
+}
+
 // TestShortReads proves that what comes in pieces of any size is read as if it
 // came at once: nobody takes a short read for the end.
 func TestShortReads(t *testing.T) {
@@ -233,7 +270,9 @@ func TestOutputLost(t *testing.T) {
 	oldFile(t, dir+"/store/u/Maildir/cur/1", "text\n")
 	must(t, os.MkdirAll(dir+"/users", 0o755))
 	must(t, os.WriteFile(dir+"/users/assign", []byte("=u:nobody:1:1:"+dir+"/store/u:::\n.\n"), 0o644))
-	must(t, os.WriteFile(dir+"/kowaza.conf", []byte("VMDIR="+dir+"/store\nQMAIL="+dir+"\nJMAIL_FROM=a@b.test\n"), 0o644))
+	makeMaildirs(t, dir+"/trip/Maildir")
+	must(t, os.WriteFile(dir+"/sendmail", []byte("#!/bin/sh\ncd "+dir+"/trip/Maildir\ncat >tmp/$$\nmv tmp/$$ new/\n"), 0o755))
+	must(t, os.WriteFile(dir+"/kowaza.conf", []byte("VMDIR="+dir+"/store\nQMAIL="+dir+"\nJMAIL_FROM=a@b.test\nSENDMAIL="+dir+"/sendmail\n"), 0o644))
 	q := newFilledQueue(t, dir+"/queue", "")
 	commands := [][]string{
 		{"kowaza"}, {"kowaza", "--list"}, {"kowaza", "--check"}, {"kowaza", "rmoldmail", "--help"},
@@ -243,6 +282,7 @@ func TestOutputLost(t *testing.T) {
 		{"mkdigest", "<1@x>password"}, {"mkdigest", "-u", "u", "<1@x>password"},
 		{"smtpauthstr", "u", "password"}, {"smtpauthstr", "-l", "u", "password"}, {"smtpauthstr", "-d", "aGFuYWtvAGhhbmFrbwBwYXNzd2Q="},
 		{"jmailsend", "-n", "-t", "b@c.test"},
+		{"mailtrip", "-m", dir + "/trip", "-b", dir + "/trip"}, {"mailtrip", "--json", "-m", dir + "/trip", "-b", dir + "/trip"},
 		{"mailtest"}, {"mailmatch", "-x", "100", "-l", "1"},
 		{"qmHandle", "-l"}, {"qmHandle", "-s"}, {"qmHandle", "--json", "-l"}, {"qmHandle", "-m" + strconv.FormatUint(q.going[0], 10)}, {"qmHandle", "-V"}, {"qmHandle", "-D"},
 	}

@@ -149,6 +149,9 @@ func TestSecretUntold(t *testing.T) {
 		{[]string{"smtpauthstr", "--nosuch=" + secret, "u"}, "", 2},
 		{[]string{"smtpauthstr", "-d", secret}, "", 2},
 		{[]string{"mkdigest", "<1@x>" + secret, secret}, "", 2},
+		{[]string{"jmailsend", "-s", "smtp", "-u", "u", secret}, "", 2},
+		{[]string{"jmailsend", "-s", "smtp://u:" + secret + "@localhost"}, "", 2},
+		{[]string{"jmailsend", "--password=" + secret}, "", 2},
 	} {
 		trace := filepath.Join(t.TempDir(), "trace")
 		cmd := exec.Command(strace, append([]string{"-f", "-qq", "-s", "1000", "-o", trace, "-e", "trace=execve,fork,vfork,openat", bin + "/" + test.argv[0]}, test.argv[1:]...)...)

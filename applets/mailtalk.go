@@ -277,6 +277,8 @@ func talkLines(words []string) ([]talkLine, error) {
 		switch {
 		case l.verb() == "":
 			return nil, cli.Usagef("COMMAND %d: empty", i+1)
+		case strings.HasPrefix(l.verb(), "-"): // no protocol has such a command
+			return nil, cli.Usagef("COMMAND %d: options come before SERVER", i+1)
 		case strings.ContainsAny(l.text, "\r\n\x00"):
 			return nil, cli.Usagef("COMMAND %d: holds a line end or NUL", i+1)
 		case optionFor(l.verb()) != "":
@@ -357,10 +359,7 @@ func (t *talk) failed(err error) { t.failedAt("", err) }
 // failedAt is failed with what it was about.
 func (t *talk) failedAt(what string, err error) {
 	e := err.(*dialogue.Error)
-	step := e.Step
-	if step == dialogue.StepLogin {
-		step = "auth"
-	}
+	step := stepName(e.Step)
 	switch {
 	case what == "":
 		what = step

@@ -198,6 +198,8 @@ func (o *serverOptions) config(env *cli.Env, server dialogue.Server, host func()
 		ask = func() (string, error) { return password, nil }
 	}
 	c.Login.Password = sync.OnceValues(ask)
+	// A terminal has its own end, with its echo as it was.
+	c.Login.Leaves = !onTerminal(env.Stdin)
 	return c, nil
 }
 
@@ -271,6 +273,14 @@ func readPassword(name string) (string, error) {
 		return fail("NUL in the password")
 	}
 	return line, nil
+}
+
+// stepName is what a step is called in messages: the login is the server's word for it.
+func stepName(step string) string {
+	if step == dialogue.StepLogin {
+		return "auth"
+	}
+	return step
 }
 
 // transcriptLine is a line of a dialogue as it is shown.

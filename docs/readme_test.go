@@ -453,6 +453,38 @@ func (h *mailHost) example(page, line string) {
 	}
 }
 
+// exampleSendmail delivers to who has a Maildir in ROOT/home, and returns to its sender
+// what is to others of this host; what cannot be returned it sends to pmaster.
+const exampleSendmail = `#!/bin/sh
+set -eu
+cd ROOT/home
+message=$(mktemp)
+trap 'rm -f "$message" "$message.bounce"' EXIT
+cat >"$message"
+to=$(sed -n 's/^To: //p' "$message")
+from=
+[ "${3-}" != -f ] || from=$4
+deliver() {
+	cat >"$1/Maildir/tmp/$$"
+	mv "$1/Maildir/tmp/$$" "$1/Maildir/new/"
+}
+report() {
+	printf 'From: MAILER-DAEMON@mail.example.jp\n\nHi. This is the qmail-send program at mail.example.jp.\n\n'
+	printf '<%s>:\nSorry, no mailbox here by that name. (#5.1.1)\n\n--- Below this line is a copy.\n\nReturn-Path: <%s>\n' "$1" "$2"
+	cat
+}
+if [ -d "${to%%@*}/Maildir" ]; then
+	deliver "${to%%@*}" <"$message"
+elif [ "${to%@mail.example.jp}" != "$to" ] && [ -n "$from" ]; then
+	report "$to" "$from" <"$message" >"$message.bounce"
+	if [ -d "${from%%@*}/Maildir" ]; then
+		deliver "${from%%@*}" <"$message.bounce"
+	else
+		report "$from" '' <"$message.bounce" | deliver pmaster
+	fi
+fi
+`
+
 // equip gives the host the programs, the settings and the mail that the man
 // pages speak of.
 func (h *mailHost) equip() {
@@ -464,7 +496,16 @@ func (h *mailHost) equip() {
 	// qmail's own programs around another, which say what they would do.
 	h.file("bin/condredirect", "#!/bin/sh\nshift\n\"$@\"\n[ $? -le 1 ]\n", 0o755)
 	h.file("bin/bouncesaying", "#!/bin/sh\nshift\n\"$@\"\n[ $? -le 1 ]\n", 0o755)
-	h.file("usr/sbin/sendmail", "#!/bin/sh\ncat >/dev/null\n", 0o755)
+	h.file("usr/sbin/sendmail", strings.ReplaceAll(exampleSendmail, "ROOT", h.root), 0o755)
+	passwd, err := os.ReadFile(h.root + "/etc/passwd")
+	testenv.Check(h.t, err)
+	for _, name := range []string{"hoshu", "pmaster"} {
+		for _, sub := range []string{"cur", "new", "tmp"} {
+			testenv.Check(h.t, os.MkdirAll(h.root+"/home/"+name+"/Maildir/"+sub, 0o755))
+		}
+		passwd = fmt.Appendf(passwd, "%s:x:1001:1001::%s/home/%[1]s:/bin/sh\n", name, h.root)
+	}
+	h.file("etc/passwd", string(passwd), 0o644)
 	testenv.Check(h.t, os.WriteFile(h.checkout+"/away.txt", []byte("I am away.\n"), 0o644))
 	h.file("var/qmail/control/me", "mail.example.jp\n", 0o644)
 	h.file("etc/kowaza.conf", "VMDIR="+h.root+"/home/popuser\nVUSER=popuser\n", 0o644)
@@ -475,7 +516,7 @@ func (h *mailHost) equip() {
 		}
 	}
 	testenv.Check(h.t, os.MkdirAll(h.root+"/var/tmp/removed", 0o755))
-	for _, name := range []string{"rmoldmail", "rmmail_virtual", "mailtest", "mailquotacheck", "mailmatch", "mailreply", "mailtalk"} {
+	for _, name := range []string{"rmoldmail", "rmmail_virtual", "mailtest", "mailquotacheck", "mailmatch", "mailreply", "mailtalk", "mailtrip"} {
 		file, err := exec.LookPath(name)
 		if err != nil {
 			continue // what needs it fails

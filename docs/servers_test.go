@@ -39,7 +39,7 @@ var aServer = regexp.MustCompile(`(^| )(smtps?|pop3s?)(://mail\.hoge\.cxm(?::\d+
 // served is a command as it has to be called on this host: with the servers where they
 // are, and the password typed in where it is asked for.
 func (h *mailHost) served(line string) string {
-	if h.servers == nil || !strings.Contains(line, "mailtalk") {
+	if h.servers == nil || !regexp.MustCompile(`mailtalk|mailtrip|jmailsend`).MatchString(line) {
 		return line
 	}
 	if strings.Contains(line, " -u ") && !strings.Contains(line, " -P ") {

@@ -235,7 +235,7 @@ func TestExamplesYAML(t *testing.T) {
 }
 
 // shellExamples are the scripts, which people copy.
-var shellExamples = []string{"cron.daily/rmmail_virtual", "parallel/rmmail_virtual.sh", "report/csv.sh", "report/prometheus.sh"}
+var shellExamples = []string{"cron.daily/rmmail_virtual", "parallel/rmmail_virtual.sh", "report/csv.sh", "report/prometheus.sh", "monitor/prometheus.sh"}
 
 // TestExamplesShell proves that the scripts are executable, since run-parts
 // passes over others, and that sh takes them; README's too.

@@ -5,6 +5,8 @@
 #
 # Whatever is shown has been looked at: a status or a figure other than the one
 # that it should be is named, and the demo ends with status 1.
+#
+# shellcheck disable=SC2016 # what is shown is expanded by the shell that runs it
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -198,7 +200,54 @@ export smtp pop3
 show 0 '*RCPT TO:<hoshu>*250 2.1.5 Ok*RSET*221 2.0.0 Bye' 'mailtalk -f me -t hoshu "$smtp"'
 show 0 '' 'mailtalk -q "$smtp" "mail from:<me>" "!rcpt to:<you@elsewhere.example>"'
 show 1 '*AUTH PLAIN [*][*][*][*]*535 *mailtalk: auth: 535 *' 'echo wrong | mailtalk -a plain -u hanako "$smtp"'
+show 0 'jmailsend: 100 of 100 copies sent, *; milliseconds *' 'echo passwd | jmailsend -v -s "$smtp" -u hanako -c 100 -j 4'
 show 0 'POP3 OK - *' 'echo passwd | mailtalk --nagios -a apop -u hanako "$pop3"'
+
+step mailtrip 'sends a message, and says where it ended'
+trip=$demo/trip
+for box in hoshu pmaster; do
+	mkdir -p "$trip/$box/Maildir/cur" "$trip/$box/Maildir/new" "$trip/$box/Maildir/tmp"
+done
+mkdir -p "$trip/qmail/control"
+echo mail.example.jp >"$trip/qmail/control/me"
+cat >"$trip/sendmail" <<'END'
+#!/bin/sh
+# A mail server in small: hoshu is here, who else is not, mail returns.
+set -eu
+cd "$(dirname "$0")"
+cat >message
+to=$(sed -n 's/^To: //p' message) from=$4
+deliver() {
+	cat >"$1/Maildir/tmp/$$"
+	mv "$1/Maildir/tmp/$$" "$1/Maildir/new/"
+}
+returned() {
+	printf 'From: MAILER-DAEMON@mail.example.jp\n\nHi. This is the demo.\n\n'
+	printf '<%s>:\nSorry, no mailbox here by that name. (#5.1.1)\n\n' "$1"
+	printf -- '--- Below this line is a copy.\n\nReturn-Path: <%s>\n' "$2"
+	cat
+}
+case $(cat mode),$to,$from in
+catchall,*) deliver hoshu <message ;;
+lose,*) ;;
+*,hoshu@mail.example.jp,*) deliver hoshu <message ;;
+*,hoshu@mail.example.jp) returned "$to" "$from" <message | deliver hoshu ;;
+*) returned "$to" "$from" <message | returned "$from" '' | deliver pmaster ;;
+esac
+END
+chmod 755 "$trip/sendmail"
+echo honest >"$trip/mode"
+printf 'SENDMAIL=%s\nQMAIL=%s\nJMAIL_FROM=hoshu\nJMAIL_TO=hoshu\n' "$trip/sendmail" "$trip/qmail" >"$demo/trip.conf"
+KOWAZA_CONF=$demo/trip.conf
+give "$trip"
+set_of='-m ~/trip/hoshu -b ~/trip/hoshu -r ~/trip/pmaster'
+show 0 'local   delivered *bounce  bounced *#5.1.1 Sorry*double  double-bounced *#5.1.1 Sorry*' "mailtrip -d $set_of local bounce double"
+[ "$(files "$trip/hoshu" "$trip/pmaster")" -eq 0 ] || bad 'mailtrip -d has left what it found'
+echo catchall >"$trip/mode"
+show 1 'bounce  delivered *mailtrip: bounce: delivered: *: somebody takes mail for any address at this host' "mailtrip $set_of bounce"
+echo lose >"$trip/mode"
+show 1 '*mailtrip: local: not found within 1 second: nothing in ~/trip/hoshu/Maildir' "mailtrip -w 1 $set_of"
+KOWAZA_CONF=$demo/kowaza.conf
 
 step mailmatch 'a header as a reader sees it'
 printf 'Subject: =?ISO-2022-JP?B?GyRCTCQ+NUJ6OS05cBsoQg==?=\n\ntext\n' >"$demo/advertisement"

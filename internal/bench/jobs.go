@@ -32,6 +32,7 @@ type program struct {
 	name   string
 	line   string   // for sh; $1 is the directory
 	before string   // the same, before a run and not measured
+	after  string   // the same, after a run, whatever became of it
 	needs  []string // commands; a program is left out where one is missing
 	slow   bool
 }
@@ -64,7 +65,7 @@ func (s setting) size(full, quick int) int {
 }
 
 func (s setting) jobs() []job {
-	return slices.Concat(s.maildirJobs(), s.virtualJobs(), s.callJobs(), s.mailtestJobs(), s.quotaJobs(), s.mailmatchJobs(), s.jmailJobs(), s.replyJobs(),
+	return slices.Concat(s.maildirJobs(), s.virtualJobs(), s.callJobs(), s.mailtestJobs(), s.quotaJobs(), s.mailmatchJobs(), s.jmailJobs(), s.smtpJobs(), s.replyJobs(), s.tripJobs(),
 		s.queueJobs(), s.growthJobs())
 }
 

@@ -179,6 +179,9 @@ func (j job) measure(st store, number, runs int) (results []result, err error) {
 
 // once runs a program on its data and counts the files that it left.
 func (j job) once(p program, dir string) (res run, left int, err error) {
+	if p.after != "" {
+		defer func() { err = errors.Join(err, command("sh", "-ec", p.after, p.name, dir)) }()
+	}
 	if p.before != "" {
 		if err := command("sh", "-ec", p.before, p.name, dir); err != nil {
 			return res, 0, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,6 +126,35 @@ func (s setting) replyJobs() []job {
 	}
 }
 
+// tripJobs measures a message that is sent and found again in a Maildir with others: a
+// part of that is the sendmail command, here a shell script that delivers. Beside it is
+// what a shell does by hand: it looks into new until the Message-ID is there.
+func (s setting) tripJobs() []job {
+	calls, others := s.size(50, 3), s.size(1000, 20)
+	data := func(dir string) error {
+		if err := (tree{users: 1, messages: others, size: 2048, oldDays: 100, plain: true}).make(dir); err != nil {
+			return err
+		}
+		for name, text := range map[string]string{
+			"conf":     "SENDMAIL=" + dir + "/sendmail\nQMAIL=" + dir + "\nJMAIL_FROM=me\nJMAIL_TO=u0\n",
+			"sendmail": "#!/bin/sh\ncd " + dir + "/u0/Maildir\ncat >tmp/$$\nmv tmp/$$ new/\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return []job{{
+		name: fmt.Sprintf("mailtrip, %d messages found among %d", calls, others), make: data,
+		programs: []program{
+			repeat(calls, "kowaza", `KOWAZA_CONF="$1"/conf `+s.kowaza+` mailtrip -d -m "$1"/u0 -b "$1"/u0 >/dev/null || exit`),
+			repeat(calls, "sh, grep", `id="<$$.$i@example.jp>"; printf 'To: u0\nMessage-ID: %s\n\ntext\n' "$id" | "$1"/sendmail -t -i
+				until found=$(grep -lF -e "$id" "$1"/u0/Maildir/new/*); do sleep 0.01; done; rm "$found"`, "grep"),
+		},
+	}}
+}
+
 func makeMail(size int) func(dir string) error {
 	return func(dir string) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -182,6 +212,74 @@ func (s setting) jmailJobs() []job {
 			},
 		},
 	}
+}
+
+// smtpJobs measures jmailsend by SMTP beside the load generator of Postfix, against the
+// sink of Postfix, over kept connections and over one for each copy; and a dialogue of
+// mailtalk's beside one of swaks'. The sink runs before and after: its time is no
+// program's. A copy in EUC-JP has 1104 bytes on the wire, and so has the other's, whose
+// header has 133.
+func (s setting) smtpJobs() []job {
+	copies, calls := s.size(10000, 50), s.size(20, 2)
+	const sender, recipient, payload = "root@example.jp", "hoshu@example.jp", 1104 - 133
+	port := freePort()
+	server := fmt.Sprintf("127.0.0.1:%d", port)
+	sink := []string{"smtp-source", "smtp-sink"}
+	user := ""
+	if os.Geteuid() == 0 {
+		user = "-u root "
+	}
+	with := func(p program) program {
+		// mailtalk says when the sink listens; SIGTERM ends it.
+		p.before = `smtp-sink ` + user + server + ` 100 >/dev/null 2>&1 & echo $! >"$1"/sink.pid
+			until KOWAZA_CONF="$1"/conf ` + s.kowaza + ` mailtalk -q smtp://` + server + ` >/dev/null 2>&1; do kill -0 $!; sleep 0.01; done`
+		p.after = `kill "$(cat "$1"/sink.pid)"`
+		p.needs = append(p.needs, sink...)
+		return p
+	}
+	data := func(dir string) error {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "conf"), nil, 0o644)
+	}
+	var jobs []job
+	for _, kept := range []bool{true, false} {
+		for _, sessions := range []int{1, 8} {
+			name := fmt.Sprintf("jmailsend -s -j %d, %d copies", sessions, copies)
+			ours, theirs := "", " -d"
+			if !kept {
+				name += ", one each"
+				ours, theirs = " --per-connection 1", ""
+			}
+			jobs = append(jobs, job{
+				name: name, make: data,
+				programs: []program{
+					with(program{name: "kowaza", line: fmt.Sprintf(`KOWAZA_CONF="$1"/conf %s jmailsend -s smtp://%s -e euc -f %s -t %s -c %d -j %d%s`,
+						s.kowaza, server, sender, recipient, copies, sessions, ours)}),
+					with(program{name: "smtp-source" + theirs, line: fmt.Sprintf(`smtp-source -m %d -s %d -l %d -f %s -t %s%s %s`,
+						copies, sessions, payload, sender, recipient, theirs, server)}),
+				},
+			})
+		}
+	}
+	return append(jobs, job{
+		name: fmt.Sprintf("mailtalk, %d dialogues", calls), make: data,
+		programs: []program{
+			with(repeat(calls, "kowaza", `KOWAZA_CONF="$1"/conf `+s.kowaza+` mailtalk -f `+sender+` -t `+recipient+` -e jis smtp://`+server+` >/dev/null`)),
+			with(repeat(calls, "swaks", `swaks --server `+server+` -f `+sender+` -t `+recipient+` >/dev/null`, "swaks")),
+		},
+	})
+}
+
+// freePort returns a port of the loopback address that nobody has.
+func freePort() int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 2525
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // quotaJobs measures what a check costs that stands before each delivery: beside the

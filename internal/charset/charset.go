@@ -132,7 +132,7 @@ var cells = sync.OnceValue(func() *[0x10000]uint16 {
 func (c *Charset) Encode(text string) ([]byte, error) {
 	t := Text{charset: c, buf: make([]byte, 0, len(text)+len(text)/8)}
 	for i, r := range text {
-		if r == '\n' || r == '\t' {
+		if r >= ' ' && r < 0x7f || r == '\n' || r == '\t' {
 			t.ascii(r)
 			continue
 		}
@@ -187,7 +187,10 @@ func (t *Text) Add(r rune, rest string) error {
 }
 
 func (t *Text) ascii(r rune) {
-	t.buf = append(t.End(), byte(r))
+	if t.kanji {
+		t.End()
+	}
+	t.buf = append(t.buf, byte(r))
 }
 
 // End returns to ASCII and returns what has been written.

@@ -45,7 +45,13 @@ type like struct {
 // printed for place, or the last of them was the same. WarnedAll says how many
 // were kept back.
 func (env *Env) WarnLike(place, what string, why error) {
-	key := place + "\x00" + why.Error()
+	env.WarnLikeKind(place, why.Error(), what, why.Error())
+}
+
+// WarnLikeKind is WarnLike for messages that are like each other if they are of one kind,
+// whatever else they say.
+func (env *Env) WarnLikeKind(place, kind, what, why string) {
+	key := place + "\x00" + kind
 	env.talk.Lock()
 	if env.said == nil {
 		env.said = make(map[string]*like)
@@ -63,7 +69,7 @@ func (env *Env) WarnLike(place, what string, why error) {
 	}
 	env.talk.Unlock()
 	if show {
-		env.Warn("%s: %s", shorten(what), why)
+		env.Warn("%s: %s", shorten(what), shorten(why))
 	}
 }
 

@@ -91,7 +91,7 @@ type completed struct {
 
 // completions of both shells. root is a user and /usr a directory everywhere.
 var completions = []completed{
-	{"kowaza ", "jmailsend mailmatch mailquotacheck mailreply mailtalk mailtest mkdigest qmHandle qqclean rmmail_virtual rmoldmail smtpauthstr"},
+	{"kowaza ", "jmailsend mailmatch mailquotacheck mailreply mailtalk mailtest mailtrip mkdigest qmHandle qqclean rmmail_virtual rmoldmail smtpauthstr"},
 	{"kowaza rmo", "rmoldmail"},
 	{"kowaza mailtest -x ", "0 100 111 99"},
 	{"kowaza rmoldmail.sh --ke", "--keep-flagged"},

@@ -23,7 +23,8 @@ import (
 	"time"
 )
 
-// A Config is what a dialogue is to be like.
+// A Config is what a dialogue is to be like. Several may be held by one Config, also at
+// the same time.
 type Config struct {
 	Server  Server
 	Network string        // ip, ip4 or ip6; empty: ip
@@ -34,6 +35,9 @@ type Config struct {
 
 	Line func(at time.Duration, mark Mark, text string) // each line, as it happens; may be nil
 	Step func(Step)                                     // each command with its reply; may be nil
+
+	mu    sync.Mutex
+	found []netip.Addr // of Server: a name is looked up once
 }
 
 // A Mark says who a line is from.
@@ -77,15 +81,45 @@ type Error struct {
 	Reply   string // what the server refused it with, on one line; empty: Err tells
 	Err     error
 	Unknown bool // the message was sent, and whether it was taken is not known
+
+	code string // of the reply
+	lost bool   // the connection was, or had to be given up
 }
 
 func (e *Error) Error() string { return e.Step + ": " + e.Why() }
 func (e *Error) Unwrap() error { return e.Err }
 
+// Lasting reports whether another connection would meet the same: the server's certificate
+// or what it offers is not what was asked for, or the login failed. A connection that was
+// lost says nothing of the next, unless our password had been sent: a server may end
+// it for that.
+func (e *Error) Lasting() bool {
+	switch e.Step {
+	case StepLogin:
+		return e.Err != context.Canceled
+	case StepSTARTTLS, StepTLS:
+		return !e.lost
+	}
+	return false
+}
+
 // Why returns the reply, or what went wrong, without the step.
 func (e *Error) Why() string {
 	if e.Err == nil {
 		return e.Reply
+	}
+	return e.Err.Error()
+}
+
+// Kind returns Why without what the server's words are: failures of one kind are alike,
+// and there are not many kinds.
+func (e *Error) Kind() string {
+	var bad *badReply
+	switch {
+	case e.Err == nil:
+		return e.code
+	case errors.As(e.Err, &bad):
+		return bad.why
 	}
 	return e.Err.Error()
 }
@@ -118,6 +152,9 @@ type Conn struct {
 	secrets      secrets
 	last         Reply
 	over         bool // nothing more can be said
+	quitSaid     bool // and not answered yet
+	pipelining   bool // what the server offers
+	eightBit     bool
 	inData       bool // what is sent now is a message
 }
 
@@ -229,15 +266,24 @@ func (c *Conn) lookUp(ctx context.Context) ([]netip.Addr, error) {
 		}
 		return []netip.Addr{a}, nil
 	}
+	c.cfg.mu.Lock()
+	defer c.cfg.mu.Unlock()
+	if c.cfg.found != nil {
+		return c.cfg.found, nil
+	}
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, network, s.Host)
 	var dns *net.DNSError
 	if errors.As(err, &dns) && !dns.IsTimeout && ctx.Err() == nil {
 		err = fmt.Errorf("%s: %s", s.Host, dns.Err)
 	}
+	if err != nil {
+		return nil, err
+	}
 	for i := range addresses {
 		addresses[i] = addresses[i].Unmap()
 	}
-	return addresses, err
+	c.cfg.found = addresses
+	return addresses, nil
 }
 
 // use takes a connection for what is said from now on.
@@ -260,6 +306,13 @@ func (c *Conn) SetDeadline(t time.Time) {
 	c.deadline = t
 	if !c.stopped {
 		c.nc.SetDeadline(t)
+	}
+}
+
+// Detach makes the dialogue go on when the context of Open is cancelled from now on.
+func (c *Conn) Detach() {
+	if c.forget() {
+		c.ctx = context.WithoutCancel(c.ctx)
 	}
 }
 
@@ -310,7 +363,7 @@ func (c *Conn) tell(name string, began time.Time, sent string, r Reply, err erro
 	if c.cfg.Step == nil {
 		return
 	}
-	step := Step{Name: name, Took: time.Since(began), Sent: sent, Code: r.code(), Text: strings.Join(r.texts(), "\n")}
+	step := Step{Name: name, Took: time.Since(began), Sent: sent, Code: r.code(), Text: strings.TrimPrefix(strings.Join(r.texts(), "\n"), "\n")}
 	if e, ok := err.(*Error); ok && e.Err != nil {
 		step.Text = e.Err.Error()
 	}
@@ -319,14 +372,21 @@ func (c *Conn) tell(name string, began time.Time, sent string, r Reply, err erro
 
 // write sends bytes. Once that has failed nothing more can be said.
 func (c *Conn) write(step string, b []byte) error {
+	_, err := c.writeSome(step, b)
+	return err
+}
+
+// writeSome is write that tells how many bytes have been sent.
+func (c *Conn) writeSome(step string, b []byte) (int, error) {
 	if c.over {
-		return c.failed(step, errEnded)
+		return 0, c.failed(step, errEnded)
 	}
-	if _, err := c.nc.Write(b); err != nil {
+	n, err := c.nc.Write(b)
+	if err != nil {
 		c.over = true
-		return c.failed(step, err)
+		return n, c.failed(step, err)
 	}
-	return nil
+	return n, nil
 }
 
 var (
@@ -355,6 +415,7 @@ func (c *Conn) exchange(step, line, shown string) (Reply, error) {
 // failed makes an Error of what went wrong, in words that tell no system call.
 func (c *Conn) failed(step string, err error) error {
 	var errno syscall.Errno
+	lost := isEOF(err) || isTimeout(err) || errors.Is(err, errClosed) || errors.Is(err, errMidLine) || errors.Is(err, errEnded)
 	switch {
 	case c.ctx.Err() == context.Canceled:
 		err = context.Canceled
@@ -363,7 +424,7 @@ func (c *Conn) failed(step string, err error) error {
 	case errors.As(err, &errno):
 		err = errno
 	}
-	return &Error{Step: step, Err: err}
+	return &Error{Step: step, Err: err, lost: lost}
 }
 
 // A timeoutError is that the time is over which there was. It is os.ErrDeadlineExceeded.
@@ -390,7 +451,7 @@ func isTimeout(err error) bool {
 
 // refused makes an Error of a reply.
 func (c *Conn) refused(step string, r Reply) error {
-	return &Error{Step: step, Reply: r.String()}
+	return &Error{Step: step, Reply: r.String(), code: r.code(), lost: r.Code == 421}
 }
 
 // readLine reads a line of a reply, without its end. The error says why there is none.
@@ -429,7 +490,13 @@ func (c *Conn) Quit() error {
 	if c.Over() {
 		return nil
 	}
-	r, err := c.Do(StepQuit, "QUIT")
+	var r Reply
+	var err error
+	if c.quitSaid {
+		r, err = c.readReply(StepQuit)
+	} else {
+		r, err = c.Do(StepQuit, "QUIT")
+	}
 	if err == nil && !r.good() {
 		err = c.refused(StepQuit, r)
 	}
@@ -439,7 +506,7 @@ func (c *Conn) Quit() error {
 // Abandon closes the connection. Where a command could stand, QUIT is said before; its
 // answer is not waited for.
 func (c *Conn) Abandon() {
-	if !c.Over() {
+	if !c.Over() && !c.quitSaid {
 		c.line(WeMark, "QUIT")
 		c.nc.SetWriteDeadline(time.Now().Add(time.Second))
 		c.nc.Write([]byte("QUIT\r\n"))

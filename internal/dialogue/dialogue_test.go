@@ -130,6 +130,26 @@ func TestDialogue(t *testing.T) {
 	}
 }
 
+// TestLookedUpOnce proves that connections of one Config ask for the server's addresses once.
+func TestLookedUpOnce(t *testing.T) {
+	office := &dialoguetest.Server{Domain: "hoge.cxm"}
+	cfg := new(transcript).config(serve(t, "smtp", office.SMTP), patience)
+	for _, host := range []string{"localhost", "nosuch.invalid"} { // the second is not looked at
+		cfg.Server.Host = host
+		c, err := Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Quit(); err != nil {
+			t.Error(err)
+		}
+	}
+	cfg.found = nil
+	if _, err := Open(t.Context(), cfg); err == nil {
+		t.Error("nosuch.invalid was found")
+	}
+}
+
 // TestOldServer proves that a server that knows only HELO is spoken to by HELO.
 func TestOldServer(t *testing.T) {
 	office := &dialoguetest.Server{Domain: "hoge.cxm", NoEHLO: true}
@@ -757,4 +777,21 @@ func TestCleartext(t *testing.T) {
 		}
 		conn.Close()
 	}
+}
+
+// TestInterruptedPrompt proves that who waits for a password that does not come can leave.
+func TestInterruptedPrompt(t *testing.T) {
+	office := &dialoguetest.Server{User: "hanako", Password: "passwd", Domain: "hoge.cxm"}
+	ctx, cancel := context.WithCancel(t.Context())
+	var tr transcript
+	cfg := tr.config(serve(t, "smtp", office.SMTP), patience)
+	cfg.Login = Login{User: "hanako", Leaves: true, Password: func() (string, error) {
+		cancel()
+		select {}
+	}}
+	c, err := Open(ctx, cfg)
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	c.Abandon()
 }

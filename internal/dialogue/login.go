@@ -16,6 +16,7 @@ type Login struct {
 	User      string                 // empty: no login
 	Mechanism string                 // one of Mechanisms; empty: the best that is offered
 	Password  func() (string, error) // asked for when it is needed; the time it takes does not count
+	Leaves    bool                   // the end of the context ends the wait for Password, too
 	Cleartext bool                   // a password may be read by who listens on the way
 }
 
@@ -53,7 +54,7 @@ func (c *Conn) login() error {
 		return &Error{Step: StepLogin, Err: fmt.Errorf("%s would send the password to %s without TLS", mechanism, c.address.Addr())}
 	}
 	began := time.Now()
-	password, err := l.Password()
+	password, err := c.ask()
 	if err != nil {
 		return &Error{Step: StepLogin, Err: err}
 	}
@@ -69,6 +70,24 @@ func (c *Conn) login() error {
 		return c.loginLine("APOP "+l.User+" "+digest, "APOP "+l.User+" "+stars)
 	}
 	return c.sasl(mechanism, l.User, password)
+}
+
+// ask returns the password.
+func (c *Conn) ask() (password string, err error) {
+	if !c.cfg.Login.Leaves {
+		return c.cfg.Login.Password()
+	}
+	done := make(chan struct{})
+	go func() {
+		password, err = c.cfg.Login.Password()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return password, err
+	case <-c.ctx.Done():
+		return "", c.ctx.Err()
+	}
 }
 
 // choose returns the best mechanism that the server offers.

@@ -1,7 +1,6 @@
 package dialogue
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -87,10 +86,10 @@ func (r *Reply) add(text, shown string, pop3 bool) (more bool, err error) {
 				return false, nil
 			}
 		}
-		return false, errors.New("what the server says is no reply of POP3: " + cut(shown))
+		return false, &badReply{"what the server says is no reply of POP3", cut(shown)}
 	}
 	// RFC 5321, 4.2.1.
-	notReply := errors.New("what the server says is no reply of SMTP: " + cut(shown))
+	notReply := &badReply{"what the server says is no reply of SMTP", cut(shown)}
 	if len(text) < 3 || text[0] < '1' || text[0] > '5' || !isDigit(text[1]) || !isDigit(text[2]) {
 		return false, notReply
 	}
@@ -106,6 +105,11 @@ func (r *Reply) add(text, shown string, pop3 bool) (more bool, err error) {
 	r.shown = append(r.shown, shown[min(4, len(shown)):])
 	return len(text) > 3 && text[3] == '-', nil
 }
+
+// A badReply is a line that is no reply.
+type badReply struct{ why, text string }
+
+func (b *badReply) Error() string { return b.why + ": " + b.text }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 

@@ -28,6 +28,8 @@ func (c *Conn) ehlo() error {
 		return c.refused(StepEHLO, r)
 	}
 	c.capabilities = slices.DeleteFunc(r.raw[1:], func(line string) bool { return line == "" })
+	_, c.pipelining = c.Offers("PIPELINING")
+	_, c.eightBit = c.Offers("8BITMIME")
 	return nil
 }
 
@@ -47,7 +49,12 @@ func (c *Conn) Offers(keyword string) (args string, ok bool) {
 
 // hasEightBits reports whether text is more than ASCII.
 func hasEightBits(text []byte) bool {
-	return bytes.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
+	for _, b := range text {
+		if b >= utf8.RuneSelf {
+			return true
+		}
+	}
+	return false
 }
 
 // path is an address as a command names it: RFC 5321, 4.1.2. The empty one is <>.
@@ -62,17 +69,23 @@ func path(address string) string {
 // 6152.
 func (c *Conn) mailLine(from string, text []byte) string {
 	line := "MAIL FROM:" + path(from)
-	if _, ok := c.Offers("8BITMIME"); ok && hasEightBits(text) {
+	if c.eightBit && hasEightBits(text) {
 		line += " BODY=8BITMIME"
 	}
 	return line
 }
 
+const plainEightBits = "the server does not offer 8BITMIME: the text is sent as it is"
+
+// PlainEightBits reports whether text has eight bits and the server did not say that it
+// can take them (RFC 6152). It is sent as it is all the same: nearly every server can.
+func (c *Conn) PlainEightBits(text []byte) bool { return !c.eightBit && hasEightBits(text) }
+
 // Mail says MAIL for a sender that message.CheckAddress found good, or nobody. Text is
 // what will be sent; nil where that is not known. The error is an *Error.
 func (c *Conn) Mail(from string, text []byte) error {
-	if _, ok := c.Offers("8BITMIME"); !ok && hasEightBits(text) {
-		c.Note("the server does not offer 8BITMIME: the text is sent as it is")
+	if c.PlainEightBits(text) {
+		c.Note(plainEightBits)
 	}
 	return c.yes(StepMail, c.mailLine(from, text))
 }
@@ -252,56 +265,55 @@ func (w *wireWriter) endText() { w.out = append(w.out, ".\r\n"...) }
 type Delivery struct {
 	From, To string // addresses that message.CheckAddress found good
 	Text     []byte // its lines end in LF
+	Last     bool   // nothing but Quit comes after it on this connection
 
 	wire wireWriter
 }
 
 // Deliver sends a message: MAIL, RCPT and DATA in one write where the server offers
-// PIPELINING (RFC 2920). The error is an *Error; Unknown is set in it when the text was
-// sent and no answer came. If Over is false afterwards the next may follow.
+// PIPELINING (RFC 2920), and QUIT with the end of a text after which nothing comes; Quit
+// reads the answer to that. The error is an *Error; Unknown is set in it when the text
+// was sent and no answer came. If Over is false afterwards the next may follow.
 func (c *Conn) Deliver(d *Delivery) error {
-	_, pipelining := c.Offers("PIPELINING")
-	steps := []string{StepMail, StepRcpt, StepData}
-	lines := []string{c.mailLine(d.From, d.Text), "RCPT TO:" + path(d.To), "DATA"}
-	if pipelining {
-		all := strings.Join(lines, "\r\n") + "\r\n"
+	steps := [...]string{StepMail, StepRcpt, StepData}
+	lines := [...]string{c.mailLine(d.From, d.Text), "RCPT TO:" + path(d.To), "DATA"}
+	if c.pipelining {
 		for _, line := range lines {
 			c.line(WeMark, line)
 		}
-		if err := c.write(StepMail, []byte(all)); err != nil {
+		d.wire.out = append(d.wire.out[:0], strings.Join(lines[:], "\r\n")+"\r\n"...)
+		if err := c.write(StepMail, d.wire.out); err != nil {
 			return err
 		}
 	}
 	var refusal error
-	taken := 0 // of MAIL, RCPT and DATA
-	waits := false
+	taken := 0     // of MAIL and RCPT, a bit each
+	waits := false // the server, for a text
 	for i, line := range lines {
 		var r Reply
 		var err error
-		if pipelining {
+		if c.pipelining {
 			r, err = c.readReply(steps[i])
 		} else {
 			r, err = c.Do(steps[i], line)
 		}
-		waits = i == 2 && r.Code == 354
 		switch {
 		case err != nil && refusal != nil: // what was said before tells more
 			return refusal
 		case err != nil:
 			return err
-		case i < 2 && r.Code/100 == 2 || waits:
+		case i == 2 && r.Code == 354:
+			waits = true
+		case i < 2 && r.Code/100 == 2:
 			taken |= 1 << i
 		case refusal == nil:
 			refusal = c.refused(steps[i], r)
 		}
-		if c.over || refusal != nil && !pipelining {
+		if c.over || refusal != nil && !c.pipelining {
 			break
 		}
 	}
-	switch {
-	case refusal == nil && c.over:
-		return c.failed(StepData, errEnded)
-	case refusal != nil:
+	if refusal != nil {
 		c.recover(waits, taken&2 != 0)
 		return refusal
 	}
@@ -313,8 +325,15 @@ func (c *Conn) Deliver(d *Delivery) error {
 		c.line(WeMark, ".")
 	}
 	d.wire.endText()
+	whole := len(d.wire.out)
+	if d.Last && c.pipelining {
+		c.line(WeMark, "QUIT")
+		c.quitSaid = true
+		d.wire.out = append(d.wire.out, "QUIT\r\n"...)
+	}
 	c.inData = true
-	if err := c.write(StepMessage, d.wire.out); err != nil {
+	if n, err := c.writeSome(StepMessage, d.wire.out); err != nil {
+		err.(*Error).Unknown = n >= whole
 		return err
 	}
 	_, err := c.messageReply()

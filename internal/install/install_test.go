@@ -735,6 +735,7 @@ func TestInstallSample(t *testing.T) {
 	want := settings.Default()
 	want.VMDir, want.VUser, want.Sendmail, want.JMailFrom = s.VMDir, s.VUser, s.Sendmail, s.JMailFrom
 	want.QMailStop, want.QMailStart = s.QMailStop, s.QMailStart
+	want.JMailServer, want.JMailUser, want.JMailPasswordFile = s.JMailServer, s.JMailUser, s.JMailPasswordFile
 	want.Inbox, want.Rules, want.QuotaWarn, want.QuotaMessage = s.Inbox, s.Rules, s.QuotaWarn, s.QuotaMessage
 	if *s != *want {
 		t.Errorf("the sample shows %+v, the defaults are %+v", s, want)

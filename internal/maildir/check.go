@@ -52,17 +52,23 @@ const ownersPatience = 5 * time.Minute
 // owner's name where the process is root, on a thread of its own. With a Maildir wanted
 // one that is none is an error. f may still run when ErrNoAnswer comes back.
 func InOwnersName(path string, wanted bool, f func(*Box) error) error {
+	select {
+	case err := <-GoInOwnersName(path, wanted, f):
+		return err
+	case <-time.After(ownersPatience):
+		return &fs.PathError{Op: "open", Path: path, Err: ErrNoAnswer}
+	}
+}
+
+// GoInOwnersName is InOwnersName for who has a deadline of his own: it returns at once,
+// and the error comes when f has returned, or could not be called.
+func GoInOwnersName(path string, wanted bool, f func(*Box) error) <-chan error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // which ends with the goroutine
 		done <- inOwnersName(path, wanted, f)
 	}()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(ownersPatience):
-		return &fs.PathError{Op: "open", Path: path, Err: ErrNoAnswer}
-	}
+	return done
 }
 
 func inOwnersName(path string, wanted bool, f func(*Box) error) error {

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type Draft struct {
 	Fields  []Field // after these, in order: ASCII, see Compose
 	Body    string  // its lines end in LF
 	Host    string  // that makes the message: the right part of its Message-ID
+	ID      string  // its Message-ID; empty: one that no other message has
 }
 
 // A Field is one of a header.
@@ -61,7 +63,14 @@ func (d *Draft) Compose(now time.Time) ([]byte, error) {
 	fmt.Fprintf(b, "\nTo: %s\n", HeaderAddress(d.To))
 	b.WriteString(subject + words)
 	fmt.Fprintf(b, "\nDate: %s\n", Date(now))
-	fmt.Fprintf(b, "Message-ID: %s\n", NewID(d.Host, now))
+	id := d.ID
+	if id == "" {
+		id = NewID(d.Host, now)
+	}
+	if err := (Field{"Message-ID", id}).check(); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(b, "Message-ID: %s\n", id)
 	for _, f := range d.Fields {
 		if err := f.check(); err != nil {
 			return nil, err
@@ -143,6 +152,12 @@ func (f Field) check() error {
 // maxOctets bounds a line of a field's value with its name, RFC 5322, 2.1.1.
 const maxOctets = 998 - 80
 
+// pid is this process's, asked for once: each of a million copies has an identifier.
+var (
+	pid     int
+	pidOnce sync.Once
+)
+
 // made counts the Message-IDs of this process.
 var made atomic.Uint64
 
@@ -153,6 +168,7 @@ func Date(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05 -0700
 // its counter tell apart what one system makes, 40 random bits what two systems
 // of one name make, as containers that all are process 7.
 func NewID(host string, now time.Time) string {
+	pidOnce.Do(func() { pid = os.Getpid() })
 	return fmt.Sprintf("<%s.%d.%d.%010x@%s>", now.UTC().Format("20060102150405"),
-		os.Getpid(), made.Add(1), rand.Uint64()>>24, host)
+		pid, made.Add(1), rand.Uint64()>>24, host)
 }

@@ -23,7 +23,7 @@ func draft() *Draft {
 // address stands alone. jmailsend's tests hold names, subjects, texts and charsets.
 func TestCompose(t *testing.T) {
 	d := draft()
-	d.Name = ""
+	d.Name, d.ID = "", "<1@mail.example.jp>"
 	d.Fields = []Field{{"Auto-Submitted", "auto-replied"}, {"References", "<1@a>\n <2@b>"}}
 	text, err := d.Compose(now)
 	if err != nil {
@@ -35,6 +35,7 @@ func TestCompose(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"From": "a@example.jp", "To": "b@example.jp", "Auto-Submitted": "auto-replied", "References": "<1@a> <2@b>",
+		"Message-Id": "<1@mail.example.jp>",
 	} {
 		if got := m.Header[name]; len(got) != 1 || got[0] != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -76,6 +77,7 @@ func TestComposeRefuses(t *testing.T) {
 		"Y: control character, or not ASCII": func(d *Draft) { d.Fields = []Field{{"Y", "é"}} },
 		`"X Y": no name of a header field`:   func(d *Draft) { d.Fields = []Field{{"X Y", "a"}} },
 		`"": no name of a header field`:      func(d *Draft) { d.Fields = []Field{{"", "a"}} },
+		"Message-ID: more than one line":     func(d *Draft) { d.ID = "<1@a>\nBcc: b" },
 		"X: line of more than 918 octets":    func(d *Draft) { d.Fields = []Field{{"X", strings.Repeat("a", 919)}} },
 	} {
 		d := draft()

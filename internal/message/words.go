@@ -57,12 +57,14 @@ func Phrase(c *charset.Charset, text string, firstColumn int) (string, error) {
 		ascii = ascii && text[i] >= ' ' && text[i] <= '~'
 		atoms = atoms && (text[i] >= 0x80 || text[i] == ' ' || atext(text[i]))
 	}
-	quoted := `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(text) + `"`
 	switch {
 	case atoms:
 		return EncodedWords(c, text, firstColumn)
-	case ascii && firstColumn+len(quoted) <= maxLine && !strings.Contains(text, "=?"):
-		return quoted, nil
+	case ascii && !strings.Contains(text, "=?"):
+		quoted := `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(text) + `"`
+		if firstColumn+len(quoted) <= maxLine {
+			return quoted, nil
+		}
 	}
 	if strings.Contains(text, "\n") {
 		return "", errors.New("more than one line")

@@ -27,28 +27,31 @@ const File = "/etc/kowaza.conf"
 
 // Settings holds a value for every key. A string that is empty was not set.
 type Settings struct {
-	VMDir        string // VMDIR: directory that holds the virtual users' homes; absolute, cleaned
-	VUser        string // VUSER: account that owns the virtual users
-	Users        string // USERS: assign, or a pattern of the virtual users' homes; absolute, cleaned
-	Days         int    // DAYS: age in whole days, see maildir.Cutoff
-	Maildir      string // MAILDIR: what a Maildir is called in a home, which it may be itself ("."); relative, cleaned
-	Inbox        string // INBOX: the directory in a Maildir that is the INBOX; relative, cleaned
-	Rules        string // RULES: a file of retention rules; absolute
-	QuotaTrash   string // QUOTA_TRASH: auto, yes or no
-	Quota        string // QUOTA: what maildir.ParseQuota takes
-	QuotaBuffer  int    // QUOTA_BUFFER: KB
-	QuotaExit    int    // QUOTA_EXIT: status, 100 or 111
-	QuotaWarn    int    // QUOTA_WARN: per cent; 0 is never
-	QuotaMessage string // QUOTA_MESSAGE: a file; absolute
-	QMail        string // QMAIL: qmail's own directory; absolute, cleaned
-	Sendmail     string // SENDMAIL: the sendmail command; absolute
-	JMailTo      string // JMAIL_TO
-	JMailFrom    string // JMAIL_FROM
-	JMailCharset string // JMAIL_CHARSET: jis, sjis, euc or utf8
-	JMailCount   int    // JMAIL_COUNT: copies
-	MailtestExit int    // MAILTEST_EXIT: status, 0, 99, 100 or 111
-	QMailStop    string // QMAIL_STOP: command
-	QMailStart   string // QMAIL_START: command
+	VMDir             string // VMDIR: directory that holds the virtual users' homes; absolute, cleaned
+	VUser             string // VUSER: account that owns the virtual users
+	Users             string // USERS: assign, or a pattern of the virtual users' homes; absolute, cleaned
+	Days              int    // DAYS: age in whole days, see maildir.Cutoff
+	Maildir           string // MAILDIR: what a Maildir is called in a home, which it may be itself ("."); relative, cleaned
+	Inbox             string // INBOX: the directory in a Maildir that is the INBOX; relative, cleaned
+	Rules             string // RULES: a file of retention rules; absolute
+	QuotaTrash        string // QUOTA_TRASH: auto, yes or no
+	Quota             string // QUOTA: what maildir.ParseQuota takes
+	QuotaBuffer       int    // QUOTA_BUFFER: KB
+	QuotaExit         int    // QUOTA_EXIT: status, 100 or 111
+	QuotaWarn         int    // QUOTA_WARN: per cent; 0 is never
+	QuotaMessage      string // QUOTA_MESSAGE: a file; absolute
+	QMail             string // QMAIL: qmail's own directory; absolute, cleaned
+	Sendmail          string // SENDMAIL: the sendmail command; absolute
+	JMailTo           string // JMAIL_TO
+	JMailFrom         string // JMAIL_FROM
+	JMailCharset      string // JMAIL_CHARSET: jis, sjis, euc or utf8
+	JMailCount        int    // JMAIL_COUNT: copies
+	JMailServer       string // JMAIL_SERVER: see dialogue.ParseServer
+	JMailUser         string // JMAIL_USER
+	JMailPasswordFile string // JMAIL_PASSWORD_FILE: absolute, cleaned
+	MailtestExit      int    // MAILTEST_EXIT: status, 0, 99, 100 or 111
+	QMailStop         string // QMAIL_STOP: command
+	QMailStart        string // QMAIL_START: command
 }
 
 // The bounds of numbers, the same for the option and the key. A hundred years
@@ -101,16 +104,16 @@ var keys = []key{
 	{"DAYS", "rmmail_virtual",
 		func(s *Settings, v string) error { return number(&s.Days, v, 0, MaxDays) },
 		func(s *Settings) string { return strconv.Itoa(s.Days) }, false},
-	{"MAILDIR", "rmoldmail rmmail_virtual mailquotacheck",
+	{"MAILDIR", "rmoldmail rmmail_virtual mailtrip mailquotacheck",
 		func(s *Settings, v string) error { return relPath(&s.Maildir, v) },
 		func(s *Settings) string { return s.Maildir }, true},
-	{"INBOX", "rmoldmail rmmail_virtual",
+	{"INBOX", "rmoldmail rmmail_virtual mailtrip",
 		func(s *Settings, v string) error { return inbox(&s.Inbox, v) },
 		func(s *Settings) string { return s.Inbox }, true},
 	{"RULES", "rmoldmail rmmail_virtual",
 		func(s *Settings, v string) error { return absPath(&s.Rules, v) },
 		func(s *Settings) string { return s.Rules }, true},
-	{"QUOTA_TRASH", "rmoldmail rmmail_virtual mailquotacheck",
+	{"QUOTA_TRASH", "rmoldmail rmmail_virtual mailtrip mailquotacheck",
 		func(s *Settings, v string) error { return oneOf(&s.QuotaTrash, v, "auto", "yes", "no") },
 		func(s *Settings) string { return s.QuotaTrash }, true},
 	{"QUOTA", "mailquotacheck",
@@ -128,24 +131,33 @@ var keys = []key{
 	{"QUOTA_MESSAGE", "mailquotacheck",
 		func(s *Settings, v string) error { return absPath(&s.QuotaMessage, v) },
 		func(s *Settings) string { return s.QuotaMessage }, true},
-	{"QMAIL", "rmoldmail rmmail_virtual qqclean mailquotacheck jmailsend mailtalk mailreply qmHandle",
+	{"QMAIL", "rmoldmail rmmail_virtual qqclean mailquotacheck jmailsend mailtalk mailtrip mailreply qmHandle",
 		func(s *Settings, v string) error { return absPath(&s.QMail, v) },
 		func(s *Settings) string { return s.QMail }, false},
-	{"SENDMAIL", "jmailsend mailreply",
+	{"SENDMAIL", "jmailsend mailtrip mailreply",
 		func(s *Settings, v string) error { return absPath(&s.Sendmail, v) },
 		func(s *Settings) string { return s.Sendmail }, false},
-	{"JMAIL_TO", "jmailsend",
+	{"JMAIL_TO", "jmailsend mailtrip",
 		func(s *Settings, v string) error { s.JMailTo = v; return nil },
 		func(s *Settings) string { return s.JMailTo }, false},
-	{"JMAIL_FROM", "jmailsend mailtalk",
+	{"JMAIL_FROM", "jmailsend mailtalk mailtrip",
 		func(s *Settings, v string) error { s.JMailFrom = v; return nil },
 		func(s *Settings) string { return s.JMailFrom }, false},
-	{"JMAIL_CHARSET", "jmailsend",
+	{"JMAIL_CHARSET", "jmailsend mailtrip",
 		func(s *Settings, v string) error { return oneOf(&s.JMailCharset, v, "jis", "sjis", "euc", "utf8") },
 		func(s *Settings) string { return s.JMailCharset }, false},
 	{"JMAIL_COUNT", "jmailsend",
 		func(s *Settings, v string) error { return number(&s.JMailCount, v, 1, MaxCount) },
 		func(s *Settings) string { return strconv.Itoa(s.JMailCount) }, false},
+	{"JMAIL_SERVER", "jmailsend",
+		func(s *Settings, v string) error { s.JMailServer = v; return nil },
+		func(s *Settings) string { return s.JMailServer }, true},
+	{"JMAIL_USER", "jmailsend",
+		func(s *Settings, v string) error { s.JMailUser = v; return nil },
+		func(s *Settings) string { return s.JMailUser }, true},
+	{"JMAIL_PASSWORD_FILE", "jmailsend",
+		func(s *Settings, v string) error { return absPath(&s.JMailPasswordFile, v) },
+		func(s *Settings) string { return s.JMailPasswordFile }, true},
 	{"MAILTEST_EXIT", "mailtest",
 		func(s *Settings, v string) error { return exitStatus(&s.MailtestExit, v, "0", "99", "100", "111") },
 		func(s *Settings) string { return strconv.Itoa(s.MailtestExit) }, false},

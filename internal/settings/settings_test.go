@@ -29,6 +29,9 @@ func TestParse(t *testing.T) {
 		"JMAIL_FROM=\n" +
 		"JMAIL_CHARSET=utf8\n" +
 		"JMAIL_COUNT=1000000\n" +
+		"JMAIL_SERVER=smtps://mail.hoge.cxm\n" +
+		"JMAIL_USER=\"hanako yamada\"\n" +
+		"JMAIL_PASSWORD_FILE=/etc//jmail.pw\n" +
 		"MAILTEST_EXIT=0\n" +
 		"QMAIL_STOP=svc -d /service/qmail-send#1\n" +
 		"QMAIL_START='svc -u # up'\n" +
@@ -48,6 +51,7 @@ func TestParse(t *testing.T) {
 		VMDir: "/home/popuser", Users: "/var/vmail/*/*", Days: 10, Maildir: "mail/Maildir", Inbox: "Inbox",
 		Rules: "/etc/kowaza.rules", QuotaTrash: "yes", Quota: "10S,6C", QuotaExit: 111, QuotaWarn: 90, QuotaMessage: "/etc/full", QMail: "/opt/my qmail", Sendmail: "/usr/lib/send mail",
 		JMailTo: "$HOME`x`", JMailCharset: "utf8", JMailCount: 1000000, MailtestExit: 0,
+		JMailServer: "smtps://mail.hoge.cxm", JMailUser: "hanako yamada", JMailPasswordFile: "/etc/jmail.pw",
 		QMailStop: "svc -d /service/qmail-send#1", QMailStart: "svc -u # up",
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -81,6 +85,7 @@ func TestParseErrors(t *testing.T) {
 		"DAYS=0x10":                         "DAYS: 0x10: not a number",
 		"JMAIL_COUNT=0":                     "JMAIL_COUNT: 0: not a number from 1 to 1000000",
 		"JMAIL_CHARSET=latin1":              "JMAIL_CHARSET: latin1: not one of jis, sjis, euc, utf8",
+		"JMAIL_PASSWORD_FILE=pw":            "JMAIL_PASSWORD_FILE: pw: not an absolute path",
 		"MAILTEST_EXIT=1":                   "MAILTEST_EXIT: 1: not one of 0, 99, 100, 111",
 		"MAILTEST_EXIT=099":                 "MAILTEST_EXIT: 099: not one of 0, 99, 100, 111",
 		"VUSER=b":                           "VUSER: set before to another value",

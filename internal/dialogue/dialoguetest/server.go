@@ -27,12 +27,32 @@ type Server struct {
 	TLS            *tls.Config
 	NoEHLO         bool // it is as old as that
 	NoPipelining   bool
+	NoEightBits    bool
+
+	// Instead, if set, is told every line of SMTP, "CONNECT" for the greeting and "." for
+	// a text, and the number of the connection from 1 on. It returns what is answered,
+	// as Hangup, Silence or a reply; empty: what would be. A reply of 421 ends it.
+	Instead func(connection int, line string) string
 
 	mu       sync.Mutex
 	messages []Message
+	served   int
 	logins   int
 	refused  int
 	commands []string
+}
+
+// What Instead may return besides replies.
+const (
+	Hangup  = "hang up"
+	Silence = "say nothing more"
+)
+
+// Connections returns how many there were.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served
 }
 
 // A Message is one that it took.
@@ -91,6 +111,8 @@ type session struct {
 	in   *bufio.Reader
 	tls  bool
 	user bool // logged in
+
+	number int
 }
 
 func (s *session) say(format string, a ...any) {
@@ -141,8 +163,41 @@ func (s *Server) SMTPS(conn net.Conn) {
 	ss.smtp()
 }
 
+// instead answers a line as Instead wants it. It reports whether that was an answer, and
+// whether the session goes on.
+func (s *session) instead(line string) (answered, goOn bool) {
+	if s.Instead == nil {
+		return false, true
+	}
+	switch reply := s.Instead(s.number, line); {
+	case reply == "":
+		return false, true
+	case reply == Hangup:
+		return true, false
+	case reply == Silence:
+		io.Copy(io.Discard, s.conn)
+		return true, false
+	default:
+		s.say("%s", reply)
+		if strings.HasPrefix(reply, "354") { // for whom it is nobody knows
+			if _, ok := s.text(); ok {
+				s.say("554 5.5.1 Error: no valid recipients")
+			}
+		}
+		return true, !strings.HasPrefix(reply, "421")
+	}
+}
+
 func (s *session) smtp() {
-	s.say("220 mail.%s ESMTP", s.Domain)
+	s.mu.Lock()
+	s.served++
+	s.number = s.served
+	s.mu.Unlock()
+	if answered, goOn := s.instead("CONNECT"); !goOn {
+		return
+	} else if !answered {
+		s.say("220 mail.%s ESMTP", s.Domain)
+	}
 	var m *Message
 	for {
 		line, ok := s.line()
@@ -150,6 +205,11 @@ func (s *session) smtp() {
 			return
 		}
 		verb, args := s.told(line)
+		if answered, goOn := s.instead(line); !goOn {
+			return
+		} else if answered {
+			continue
+		}
 		switch verb {
 		case "EHLO":
 			m = nil
@@ -191,6 +251,12 @@ func (s *session) smtp() {
 			if !ok {
 				return
 			}
+			if answered, goOn := s.instead("."); !goOn {
+				return
+			} else if answered {
+				m = nil
+				continue
+			}
 			m.Text = text
 			s.mu.Lock()
 			s.messages = append(s.messages, *m)
@@ -217,17 +283,24 @@ func (s *session) ehlo() {
 		s.say("502 5.5.1 EHLO is not known here")
 		return
 	}
-	s.say("250-mail.%s", s.Domain)
+	lines := []string{"mail." + s.Domain}
 	if s.TLS != nil && !s.tls {
-		s.say("250-STARTTLS")
+		lines = append(lines, "STARTTLS")
 	}
 	if s.User != "" {
-		s.say("250-AUTH %s", s.offered())
+		lines = append(lines, "AUTH "+s.offered())
 	}
 	if !s.NoPipelining {
-		s.say("250-PIPELINING")
+		lines = append(lines, "PIPELINING")
 	}
-	s.say("250 8BITMIME")
+	if !s.NoEightBits {
+		lines = append(lines, "8BITMIME")
+	}
+	last := len(lines) - 1
+	for _, line := range lines[:last] {
+		s.say("250-%s", line)
+	}
+	s.say("250 %s", lines[last])
 }
 
 func (s *Server) offered() string {
