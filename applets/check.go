@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kowaza/internal/cli"
-	"kowaza/internal/dialogue"
 	"kowaza/internal/escape"
 	"kowaza/internal/message"
 	"kowaza/internal/rules"
@@ -37,7 +36,7 @@ type check struct {
 // The marks before a row.
 const (
 	asItShould = ' '
-	notKnown   = '?' // not to this user
+	unseen     = '?' // not to this user
 	isWrong    = '!'
 )
 
@@ -76,7 +75,6 @@ func lookAround(env *cli.Env) *check {
 	c.cleans = c.isCleaner()
 	c.keys()
 	c.assign()
-	c.queue()
 	c.getent()
 	c.names()
 	return c
@@ -153,7 +151,7 @@ func (c *check) add(f fact) {
 			text = f.value + ": " + text
 		}
 		if f.private && !c.cleans && errors.Is(f.err, fs.ErrPermission) {
-			mark = notKnown
+			mark = unseen
 		}
 	}
 	if mark == isWrong {
@@ -322,7 +320,7 @@ func (c *check) keys() {
 			if f.err != nil || f.note != "" {
 				c.add(f)
 			} else {
-				plain = append(plain, fmt.Sprintf("%s=%s (%s)", key, f.value, f.label))
+				plain = append(plain, fmt.Sprintf("%s=%s (%d)", key, f.value, c.conf.Lines[key]))
 			}
 		case f.value != "":
 			defaults = append(defaults, key+"="+f.value)
@@ -331,7 +329,7 @@ func (c *check) keys() {
 		}
 	}
 	if len(plain) > 0 {
-		c.row(asItShould, "set", strings.Join(plain, ", "))
+		c.row(asItShould, "lines", strings.Join(plain, ", "))
 	}
 	if len(defaults) > 0 {
 		c.row(asItShould, "default", strings.Join(defaults, " "))
@@ -399,11 +397,7 @@ func lookAddress(c *check, f *fact) {
 // lookServer looks at the name of a mail server. What is none may hold a password, and is
 // not shown.
 func lookServer(c *check, f *fact) {
-	s, err := dialogue.ParseServer(f.value)
-	if err == nil && s.POP3() {
-		err = errors.New("takes no mail: not smtp or smtps")
-	}
-	if err != nil {
+	if _, err := smtpServer(f.value); err != nil {
 		f.value, f.err = "****", fmt.Errorf("****: %w", err)
 	}
 }
@@ -460,21 +454,6 @@ func lookCommand(c *check, f *fact) {
 	}
 }
 
-// executable returns why a file is no program that can be run.
-func executable(name string) error {
-	info, err := os.Stat(name)
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "run", Path: name, Err: errors.New("not a regular file")}
-	}
-	if err != nil {
-		return err
-	}
-	if err := unix.Access(name, unix.X_OK); err != nil {
-		return &fs.PathError{Op: "run", Path: name, Err: err}
-	}
-	return nil
-}
-
 // qmail tells of qmail's own directory. A host need not have one.
 func (c *check) qmail(f fact) {
 	f.value = qmailDir(c.env, c.settings)
@@ -484,6 +463,12 @@ func (c *check) qmail(f fact) {
 		f.err = &fs.PathError{Op: "open", Path: f.value, Err: syscall.ENOTDIR}
 	case err == nil:
 		f.note = "there"
+		queue := c.queue()
+		if queue.err == nil && queue.note == "" {
+			f.note = "there, and a queue"
+			break
+		}
+		defer c.add(queue)
 	case errors.Is(err, fs.ErrNotExist) && c.conf.Lines[f.key] == 0:
 		f.note = "there is none: no qmail on this host"
 	default:
@@ -508,7 +493,7 @@ func (c *check) sendmail(f fact) {
 			f.label = "default"
 		}
 	case f.value == "" && errors.Is(err, fs.ErrNotExist):
-		f.note = "there is none: jmailsend and mailreply cannot send"
+		f.note = "there is none: nothing is sent by it"
 	default:
 		f.err = err
 	}
@@ -584,24 +569,19 @@ func (c *check) countUsers(f *fact) {
 	}
 }
 
-// queue tells of qmail's queue.
-func (c *check) queue() {
+// queue looks at qmail's queue.
+func (c *check) queue() fact {
 	dir := qmailDir(c.env, c.settings) + "/queue"
 	f := fact{label: "queue", value: dir, private: true, mend: "until that is mended, qqclean and qmHandle touch nothing"}
-	if !c.hasQmail() {
-		return
-	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		f.note = "there is none: nothing for qqclean and qmHandle"
-		c.add(f)
-		return
+		return f
 	}
 	q, err := openQueue(dir)
 	if f.err = err; err == nil {
-		f.note = "there"
 		q.Close()
 	}
-	c.add(f)
+	return f
 }
 
 // getent tells how users are looked up.
