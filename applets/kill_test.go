@@ -275,7 +275,7 @@ func TestOutputLost(t *testing.T) {
 	must(t, os.WriteFile(dir+"/kowaza.conf", []byte("VMDIR="+dir+"/store\nQMAIL="+dir+"\nJMAIL_FROM=a@b.test\nSENDMAIL="+dir+"/sendmail\n"), 0o644))
 	q := newFilledQueue(t, dir+"/queue", "")
 	commands := [][]string{
-		{"kowaza"}, {"kowaza", "--list"}, {"kowaza", "rmoldmail", "--help"},
+		{"kowaza"}, {"kowaza", "--list"}, {"kowaza", "--check"}, {"kowaza", "rmoldmail", "--help"},
 		{"rmoldmail", "-n", "10", dir + "/home"},
 		{"rmmail_virtual", "-n"},
 		{"qqclean", "-n", strconv.FormatUint(q.going[0], 10)},
@@ -336,6 +336,8 @@ func onlyShows(argv []string) bool {
 		return true
 	case "--version":
 		return argv[0] == "kowaza"
+	case "--check":
+		return true
 	}
 	return slices.Contains(argv, "-n") || argv[0] == "qmHandle" && !slices.Contains(argv, "-D") && argv[1] != "--version"
 }

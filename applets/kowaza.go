@@ -22,6 +22,7 @@ var kowaza = &cli.Applet{
 	Help: `usage: kowaza [-h] [--OPTION] [APPLET [ARGUMENT...]]
 Run a small tool for mail administrators: the one that the link is named after.
 
+      --check             show what would be used here, and what is wrong
       --completion SHELL  print the completion for bash or zsh
   -h, --help              show this help
       --install           put kowaza in place: see kowaza --install --help
@@ -37,11 +38,12 @@ kowaza APPLET --help tells about one applet.
 func init() { kowaza.Run = runKowaza } // runKowaza shows kowaza.Help: a cycle to the compiler
 
 type kowazaOptions struct {
-	completion    string
-	install, list bool
+	completion           string
+	check, install, list bool
 }
 
 func (o *kowazaOptions) declare(set *getopt.Set) {
+	set.FlagLong(&o.check, "check", 0)
 	set.FlagLong(&o.completion, "completion", 0)
 	set.FlagLong(&o.install, "install", 0)
 	set.FlagLong(&o.list, "list", 0)
@@ -63,6 +65,11 @@ func runKowaza(env *cli.Env, argv []string) error {
 		return err
 	case o.install:
 		return cli.Usagef("--install stands before all other options")
+	case o.check:
+		if len(args) > 0 {
+			return cli.Usagef("too many operands: %s", args[0])
+		}
+		return checkHost(env)
 	case set.IsSet("completion"):
 		if len(args) > 0 {
 			return cli.Usagef("too many operands: %s", args[0])

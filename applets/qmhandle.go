@@ -485,17 +485,20 @@ func (h *qmHandleRun) say(format string, a ...any) {
 // shellBytes are those that make a command more than plain words.
 const shellBytes = "|&;<>()$`\\\"'*?[]#~=%!{}\n"
 
-// command runs one of the settings' commands, by the shell only where it needs
-// one, and calls begun when it is under way. It is in a process group of its
+// commandWords returns the program that runs one of the settings' commands, and its
+// arguments: the shell only where that is needed.
+func commandWords(line string) []string {
+	if strings.ContainsAny(line, shellBytes) {
+		return []string{"/bin/sh", "-c", line}
+	}
+	return strings.Fields(line)
+}
+
+// command runs one of the settings' commands, and calls begun when it is under way. It is in a process group of its
 // own: what a terminal sends to end qmHandle must not end what stops or starts
 // qmail.
 func (h *qmHandleRun) command(key, line string, begun func()) error {
-	var argv []string
-	if strings.ContainsAny(line, shellBytes) {
-		argv = []string{"/bin/sh", "-c", line}
-	} else {
-		argv = strings.Fields(line)
-	}
+	argv := commandWords(line)
 	if len(argv) == 0 {
 		begun()
 		return fmt.Errorf("%s: empty command", key)

@@ -60,6 +60,9 @@ func (q *quotaCheck) warnUser(box *maildir.Box, dir string, a maildir.Answer, l 
 // maxWarning bounds QUOTA_MESSAGE, in bytes.
 const maxWarning = 64 << 10
 
+// tooLargeWarning is what is said of a larger one.
+const tooLargeWarning = "too large for a warning"
+
 // warning writes the message: that of QUOTA_MESSAGE, or ours.
 func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time.Time) ([]byte, error) {
 	limit := q.check.Quota
@@ -83,7 +86,7 @@ func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time
 			Fields: []message.Field{{Name: "Auto-Submitted", Value: "auto-generated"}}, Body: figures.Replace(fmt.Sprintf(warningText, ja, en))}
 		return d.Compose(now)
 	}
-	text, err := readSmall(file, maxWarning, "too large for a warning")
+	text, err := readSmall(file, maxWarning, tooLargeWarning)
 	if err != nil {
 		return nil, err
 	}

@@ -22,21 +22,31 @@ func sendmailPath(env *cli.Env, s *settings.Settings) (string, error) {
 		names = []string{env.Root + "/usr/sbin/sendmail", qmailDir(env, s) + "/bin/sendmail"}
 	}
 	for _, name := range names {
-		info, err := os.Stat(name)
-		switch {
+		switch err := executable(name); {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
 			return "", err
-		case !info.Mode().IsRegular():
-			return "", fmt.Errorf("%s: not a regular file", name)
-		}
-		if err := unix.Access(name, unix.X_OK); err != nil {
-			return "", fmt.Errorf("%s: %w", name, err)
 		}
 		return name, nil
 	}
 	return "", fmt.Errorf("no sendmail command: %s: %w", strings.Join(names, ", "), syscall.ENOENT)
+}
+
+// executable returns why a file is no program that can be run, nil where it is one. The
+// error names the file; fs.ErrNotExist comes through where there is none.
+func executable(name string) error {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s: not a regular file", name)
+	}
+	if err := unix.Access(name, unix.X_OK); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // A mailer is a sendmail command that is there.

@@ -222,29 +222,41 @@ func roots(name string) (*x509.CertPool, error) {
 // maxPassword bounds the first line of a password file, in bytes.
 const maxPassword = 4096
 
-// readPassword returns the first line of a file that nobody else may read. No error tells
+// openPassword opens a file with a password, which must be one that nobody else may read.
+func openPassword(name string) (*os.File, error) {
+	f, err := sys.OpenToRead(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		why := ""
+		switch owner := info.Sys().(*syscall.Stat_t).Uid; {
+		case !info.Mode().IsRegular():
+			why = "not a regular file"
+		case owner != 0 && owner != uint32(os.Geteuid()):
+			why = "a password file of somebody else's"
+		case info.Mode().Perm()&0o077 != 0:
+			why = "others may read or write it: chmod 600"
+		default:
+			return f, nil
+		}
+		err = &fs.PathError{Op: "read", Path: name, Err: errors.New(why)}
+	}
+	f.Close()
+	return nil, err
+}
+
+// readPassword returns the first line of a file that openPassword opens. No error tells
 // what is in it.
 func readPassword(name string) (string, error) {
-	f, err := sys.OpenToRead(name, 0)
+	f, err := openPassword(name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	fail := func(why string) (string, error) {
 		return "", &fs.PathError{Op: "read", Path: name, Err: errors.New(why)}
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	owner := info.Sys().(*syscall.Stat_t).Uid
-	switch {
-	case !info.Mode().IsRegular():
-		return fail("not a regular file")
-	case owner != 0 && owner != uint32(os.Geteuid()):
-		return fail("a password file of somebody else's")
-	case info.Mode().Perm()&0o077 != 0:
-		return fail("others may read or write it: chmod 600")
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxPassword+1))
 	if err != nil {

@@ -630,11 +630,13 @@ func TestGuideTargets(t *testing.T) {
 var longOption = regexp.MustCompile(`--[a-z][a-z-]*`)
 
 // TestGuideOptions proves that every long option of which the guides' text
-// speaks is one of an applet's or of --install's.
+// speaks is one of an applet's, of kowaza's or of --install's.
 func TestGuideOptions(t *testing.T) {
 	help, err := exec.Command("kowaza", "--install", "--help").Output()
 	testenv.Check(t, err)
-	known := string(help)
+	own, err := exec.Command("kowaza", "--help").Output()
+	testenv.Check(t, err)
+	known := string(help) + string(own)
 	for _, a := range applets.All {
 		known += a.Help
 	}

@@ -7,14 +7,21 @@ import (
 	"os"
 )
 
+// SettingsFile returns the name of kowaza.conf, and whether the environment names it:
+// such a file must exist.
+func (env *Env) SettingsFile() (file string, named bool) {
+	if file := env.Getenv("KOWAZA_CONF"); file != "" {
+		return file, true
+	}
+	return env.Root + settings.File, false
+}
+
 // Settings reads kowaza.conf, for an applet that uses a key of it. The errors are
 // those of settings.Read; no file at all is none, and means the defaults.
 func (env *Env) Settings() (*settings.Settings, error) {
-	if file := env.Getenv("KOWAZA_CONF"); file != "" {
-		return settings.Read(file, os.Geteuid() == 0)
-	}
-	s, err := settings.Read(env.Root+settings.File, os.Geteuid() == 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	file, named := env.SettingsFile()
+	s, err := settings.Read(file, os.Geteuid() == 0)
+	if !named && errors.Is(err, fs.ErrNotExist) {
 		return settings.Default(), nil
 	}
 	return s, err

@@ -96,6 +96,7 @@ var completions = []completed{
 	{"kowaza mailtest -x ", "0 100 111 99"},
 	{"kowaza rmoldmail.sh --ke", "--keep-flagged"},
 	{"kowaza --completion ", "bash zsh"},
+	{"kowaza --che", "--check"},
 	{"kowaza --install --fo", "--force"},
 	{"kowaza --install --force qq", "qqclean"},
 	{"kowaza smtpauthstr.pl --lo", "--login"},

@@ -223,8 +223,13 @@ func OfScripts() []string {
 // DefaultOf returns the value that a key has where the file does not set it;
 // empty if there is none.
 func DefaultOf(name string) string {
+	return Default().Value(name)
+}
+
+// Value returns the text of the value that a key has; empty if it has none.
+func (s *Settings) Value(name string) string {
 	if k := find(name); k != nil {
-		return k.value(Default())
+		return k.value(s)
 	}
 	return ""
 }
@@ -467,17 +472,57 @@ func trusted(info fs.FileInfo) error {
 	return nil
 }
 
-// Parse reads the text of a settings file; name is for messages.
+// Parse reads the text of a settings file; name is for messages. The error is the first
+// of those that ParseAll finds.
 func Parse(name string, text []byte) (*Settings, error) {
-	s := Default()
+	p := ParseAll(name, text)
+	if len(p.Errors) > 0 {
+		return nil, p.Errors[0]
+	}
+	return p.Settings, nil
+}
+
+// A Parsed is what a settings file says, whatever is wrong with some of its lines. No
+// applet works by one that has Errors.
+type Parsed struct {
+	Settings *Settings      // by the lines with which nothing is wrong
+	Lines    map[string]int // where the value of a key stands, from 1; a key that is not here has its default
+	Errors   []*LineError   // in the order of the lines
+}
+
+// A LineError says what is wrong with a line of a settings file.
+type LineError struct {
+	File  string
+	Line  int    // from 1
+	Key   string // empty where the line has none
+	Value string // empty where it is not to blame
+	Err   error
+}
+
+func (e *LineError) Error() string {
+	text := fmt.Sprintf("%s:%d: ", e.File, e.Line)
+	for _, part := range []string{e.Key, e.Value} {
+		if part != "" {
+			text += part + ": "
+		}
+	}
+	return text + e.Err.Error()
+}
+
+func (e *LineError) Unwrap() error { return e.Err }
+
+// ParseAll reads the text of a settings file to its end; name is for messages.
+func ParseAll(name string, text []byte) *Parsed {
+	p := &Parsed{Settings: Default(), Lines: make(map[string]int)}
 	seen := make(map[string]string)
 	for i, line := range bytes.Split(text, []byte{'\n'}) {
-		fail := func(format string, a ...any) (*Settings, error) {
-			return nil, fmt.Errorf("%s:%d: %s", name, i+1, fmt.Sprintf(format, a...))
+		fail := func(key, value string, err error) {
+			p.Errors = append(p.Errors, &LineError{name, i + 1, key, value, err})
 		}
 		k, v, err := parseLine(string(line))
 		if err != nil {
-			return fail("%s", err)
+			fail("", "", err)
+			continue
 		}
 		if k == "" {
 			continue
@@ -485,23 +530,29 @@ func Parse(name string, text []byte) (*Settings, error) {
 		key := find(k)
 		if key == nil {
 			if len(k) > maxKey { // no name of ours, see parseLine
-				return fail("unknown key")
+				k = ""
 			}
-			return fail("%s: unknown key", k)
+			fail(k, "", errors.New("unknown key"))
+			continue
 		}
 		// Which of two was meant? A guess could remove mail.
 		if old, ok := seen[k]; ok && old != v {
-			return fail("%s: set before to another value", k)
+			fail(k, "", errors.New("set before to another value"))
+			continue
 		}
 		seen[k] = v
 		if v == "" {
 			continue // as if it were not set
 		}
-		if err := key.set(s, v); err != nil {
-			return fail("%s: %s: %s", k, v, err)
+		if err := key.set(p.Settings, v); err != nil {
+			fail(k, v, err)
+			continue
+		}
+		if p.Lines[k] == 0 {
+			p.Lines[k] = i + 1
 		}
 	}
-	return s, nil
+	return p
 }
 
 const blank = " \t\r"

@@ -114,6 +114,38 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+// TestParseAll proves that a file is read to its end whatever is wrong with some of its
+// lines: each of these is named, in order, and the others hold; that of every value is
+// known where it stands; and that Parse returns the first error.
+func TestParseAll(t *testing.T) {
+	text := []byte("VMDIR=/a\nrm -rf /\nDAYS=7d\nVMDIR=/b\n\nDAYS=9\nNOSUCH=1\nVUSER=\nQMAIL=/q # x\nQMAIL=/q\n")
+	p := ParseAll("f", text)
+	want := Default()
+	want.VMDir, want.QMail = "/a", "/q"
+	if !reflect.DeepEqual(p.Settings, want) {
+		t.Errorf("%+v\nwant %+v", p.Settings, want)
+	}
+	if lines := map[string]int{"VMDIR": 1, "QMAIL": 9}; !reflect.DeepEqual(p.Lines, lines) {
+		t.Errorf("lines %v; want %v", p.Lines, lines)
+	}
+	var errs []string
+	for _, err := range p.Errors {
+		errs = append(errs, err.Error())
+	}
+	if want := []string{"f:2: not KEY=VALUE", "f:3: DAYS: 7d: not a number", "f:4: VMDIR: set before to another value",
+		"f:6: DAYS: set before to another value", "f:7: NOSUCH: unknown key"}; !reflect.DeepEqual(errs, want) {
+		t.Errorf("%q\nwant %q", errs, want)
+	}
+	if _, err := Parse("f", text); err == nil || err.Error() != errs[0] {
+		t.Errorf("Parse: %v; want %s", err, errs[0])
+	}
+	for name, want := range map[string]string{"VMDIR": "/a", "DAYS": "21", "VUSER": "", "NOSUCH": ""} {
+		if got := p.Settings.Value(name); got != want {
+			t.Errorf("%s: %q; want %q", name, got, want)
+		}
+	}
+}
+
 // TestReadTrust proves that root reads only what root alone can write, and that
 // others read what they may.
 func TestReadTrust(t *testing.T) {

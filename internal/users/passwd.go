@@ -146,6 +146,20 @@ func (p Passwd) getentCommand() string {
 	return ""
 }
 
+// nobodysName is a login name that no host has: every source is asked for it.
+const nobodysName = "kowaza-check"
+
+// Check finds out whether look-ups work: it asks all sources for a user whom no host
+// has. It returns the path of getent(1), empty where there is none, and what any look-up
+// of somebody who is not in /etc/passwd would fail with.
+func (p Passwd) Check() (getent string, err error) {
+	_, err = p.ByName(nobodysName)
+	if errors.Is(err, ErrUnknown) {
+		err = nil
+	}
+	return p.getentCommand(), err
+}
+
 // maxAnswer bounds what getent may say, in bytes.
 const maxAnswer = 1 << 20
 
