@@ -647,6 +647,7 @@ func (h *qmHandleRun) unlock() (all bool) {
 	all = true
 	for _, r := range h.queues {
 		if r.took {
+			r.awaited = r.awaited || r.q.Awaited()
 			r.lock.Unlock()
 		}
 		all = all && r.took
@@ -660,6 +661,9 @@ func (h *qmHandleRun) awaitFree() {
 	for _, r := range h.wasTold() {
 		for begin, said := time.Now(), false; time.Since(begin) < stopWait; time.Sleep(100 * time.Millisecond) {
 			d, err := r.q.Daemon()
+			if err != nil && r.awaited && !said && time.Since(begin) < wakeWait {
+				continue // who waited has not woken up
+			}
 			if err != nil || d.IsSend() {
 				break
 			}
@@ -670,6 +674,9 @@ func (h *qmHandleRun) awaitFree() {
 		}
 	}
 }
+
+// wakeWait is how long a program that waited for the lock may take to have it.
+const wakeWait = 2 * time.Second
 
 // maxStarts is how often QMAIL_START is run where another program got the lock just
 // before qmail-send.
@@ -741,6 +748,8 @@ type handled struct {
 	*removal
 	send queue.Daemon // that ran at first; zero: none, or it could not be seen
 	took bool         // the lock was taken
+
+	awaited bool // and another program waited for it when it was given back
 }
 
 // up reports whether a qmail-send runs that was not told to end.

@@ -40,20 +40,11 @@ func (d Daemon) Same(other Daemon) bool {
 // told apart by their lock files, so this is better than a look for the name.
 // ErrNotRunning where nobody holds it.
 func (q *Queue) Daemon() (Daemon, error) {
-	dir, err := q.openLockDir()
+	text, st, err := q.locks()
 	if err != nil {
 		return Daemon{}, err
 	}
-	var st unix.Stat_t
-	if err := sys.Lstatat(dir, lockName, &st); err != nil {
-		return Daemon{}, pathError("stat", lockPath, err)
-	}
-	const list = "/proc/locks"
-	text, err := os.ReadFile(list)
-	if err != nil {
-		return Daemon{}, err
-	}
-	pids, dead := lockHolders(string(text), &st), false
+	pids, dead := lockHolders(text, &st), false
 	for _, pid := range pids {
 		if d, ok := q.process(pid); ok {
 			return d, nil
@@ -75,6 +66,34 @@ func (q *Queue) Daemon() (Daemon, error) {
 		return Daemon{}, ErrNotRunning
 	}
 	return found, nil
+}
+
+// Awaited reports whether a process sleeps until it gets the lock, which is another's.
+func (q *Queue) Awaited() bool {
+	text, st, err := q.locks()
+	if err != nil {
+		return false
+	}
+	waiting := "" // as if they held it
+	for line := range strings.Lines(text) {
+		if number, lock, ok := strings.Cut(line, " -> "); ok {
+			waiting += number + " " + lock
+		}
+	}
+	return len(lockHolders(waiting, &st)) > 0
+}
+
+// locks returns /proc/locks, and what tells the queue's lock in it.
+func (q *Queue) locks() (text string, st unix.Stat_t, err error) {
+	dir, err := q.openLockDir()
+	if err != nil {
+		return "", st, err
+	}
+	if err := sys.Lstatat(dir, lockName, &st); err != nil {
+		return "", st, pathError("stat", lockPath, err)
+	}
+	all, err := os.ReadFile("/proc/locks")
+	return string(all), st, err
 }
 
 // process returns what the kernel says of a process; false where it is gone.
