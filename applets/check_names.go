@@ -24,7 +24,7 @@ func (c *check) names() {
 		called[kind] = append(called[kind], name)
 	}
 	var nowhere, absent []string
-	for _, name := range ourNames {
+	for _, name := range ourNames() {
 		file, broken := c.lookPath(name)
 		nowhere = append(nowhere, broken...)
 		if file == "" {
@@ -123,4 +123,13 @@ func isKowaza(name string) (bool, error) {
 		kept = copy(buf, text[max(0, len(text)-len(ourMark)):])
 	}
 	return false, nil
+}
+
+// ourNames are the names under which a command of ours may be called.
+func ourNames() []string {
+	names := []string{kowaza.Name}
+	for _, a := range All {
+		names = append(names, a.Name)
+	}
+	return names
 }

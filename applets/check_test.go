@@ -172,7 +172,7 @@ func TestCheckFull(t *testing.T) {
 		t.Errorf("%s\nwant at the end\n%s", table, want)
 	}
 	last := rows(table)[len(rows(table))-1]
-	if want := "PATHthiskowaza:" + strings.Join(ourNames, ""); last != want {
+	if want := "PATHthiskowaza:" + strings.Join(ourNames(), ""); last != want {
 		t.Errorf("%s; want %s", last, want)
 	}
 	fits(t, table, 24)
@@ -221,7 +221,7 @@ func TestCheckScreen(t *testing.T) {
 	t.Run("names", func(t *testing.T) {
 		h := newFullHost(t)
 		h.file("usr/bin/kowaza", "\x7fELF \x00kowaza/applets.Main\x00", 0o755)
-		for i, name := range ourNames {
+		for i, name := range ourNames() {
 			h.remove("usr/local/bin/" + name)
 			switch {
 			case i == 0:

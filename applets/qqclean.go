@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,6 +119,7 @@ type qqcleanRun struct {
 	numbers *numberSet
 	all     bool // all orphans
 	verbose bool
+	kinds   []string // of records, that were named
 }
 
 func (c *qqcleanRun) run(wait time.Duration) error {
@@ -137,12 +139,8 @@ func (c *qqcleanRun) run(wait time.Duration) error {
 		env.WarnedAll(queuePlace)
 		return err
 	}
-	missing := queue.ErrNotFound
-	if c.unread.Load() {
-		missing = errors.New("not found: not all of the queue could be read")
-	}
 	for _, n := range c.numbers.missing() {
-		c.fail(n, missing)
+		c.fail(n, c.notFound())
 	}
 	if c.verbose {
 		env.Warn("%s %s, %s", cli.Count(c.removed.Load(), "message"), c.gone(), cli.Count(c.bytes, "byte"))
@@ -179,6 +177,9 @@ func (c *qqcleanRun) clean(wait time.Duration, stop <-chan struct{}) error {
 	default:
 		lock, err := c.q.Lock(wait, stop)
 		if errors.Is(err, queue.ErrRunning) {
+			if err := lockedByOther(c.q); err != nil {
+				return err
+			}
 			return fmt.Errorf("%w: stop it first", err)
 		}
 		if err != nil {
@@ -194,6 +195,7 @@ func (c *qqcleanRun) clean(wait time.Duration, stop <-chan struct{}) error {
 		}
 		c.lock = lock
 	}
+	c.odd()
 	list := c.q.List
 	if c.few() {
 		list = func(l queue.Listing, each func(*queue.Message) bool) error {
@@ -237,6 +239,18 @@ func (c *qqcleanRun) one(m *queue.Message) {
 	}
 	if c.verbose {
 		c.env.Warn("%d: %s", m.Number, c.gone())
+		c.unknownRecords(m)
+	}
+}
+
+// unknownRecords names once each kind of record that only a patched qmail knows.
+func (c *qqcleanRun) unknownRecords(m *queue.Message) {
+	for _, r := range m.Other {
+		kind := fmt.Sprintf("%s: record %c is of a kind that is not known here", r.Place, r.Text[0])
+		if !slices.Contains(c.kinds, kind) {
+			c.kinds = append(c.kinds, kind)
+			c.env.Warn("%d: %s", m.Number, kind)
+		}
 	}
 }
 
