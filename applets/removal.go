@@ -188,8 +188,10 @@ func queueDir(env *cli.Env, dir string) (string, error) {
 }
 
 // openQueue opens the queue in dir, and puts dir before what its errors name.
-func openQueue(dir string) (*queue.Queue, error) {
-	q, err := queue.Open(dir)
+func openQueue(dir string) (*queue.Queue, error) { return openQueueBy(queue.Open, dir) }
+
+func openQueueBy(open func(string) (*queue.Queue, error), dir string) (*queue.Queue, error) {
+	q, err := open(dir)
 	var pe *fs.PathError
 	if errors.As(err, &pe) && pe.Path != dir {
 		err = fmt.Errorf("%s/%w", dir, err)

@@ -166,8 +166,20 @@ type place struct {
 }
 
 // Open opens a queue directory, a link on the way to it being the
-// administrator's, and reads its layout.
+// administrator's, and reads its layout. ErrInterrupted where a repair was.
 func Open(dir string) (*Queue, error) {
+	q, err := openQueue(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.Whole(); err != nil {
+		q.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+func openQueue(dir string) (*Queue, error) {
 	fd, err := sys.Openat(atCWD, dir, openDirFollow)
 	if err != nil {
 		return nil, pathError("open", dir, err)

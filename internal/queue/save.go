@@ -162,7 +162,7 @@ func (s *Saver) failed(op string, f *saved, err error) error {
 
 // place gives the file its name.
 func (f *saved) place(s *Saver) error {
-	if err := renameNoReplace(s.fd, f.temporary, f.name); err != nil {
+	if err := renameNoReplace(s.fd, f.temporary, s.fd, f.name); err != nil {
 		return s.failed("create", f, err)
 	}
 	f.placed = true
