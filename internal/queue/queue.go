@@ -152,10 +152,11 @@ type Queue struct {
 	known   map[uint64][]fileID // the sub-directories that were open once
 	lockDir int                 // -1 until it is needed
 
-	// before is called before each unlink, locking before each flock; tests let
-	// things happen there.
+	// before is called before each unlink, and rename of a repair, locking before each
+	// flock; tests let things happen there.
 	before  func(p Place, n uint64)
 	locking func()
+	planned func() // a repair's plan has been written
 }
 
 // place is a directory of the queue.

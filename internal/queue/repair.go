@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -223,9 +224,13 @@ func (q *Queue) move(f Found) (Move, error) {
 //
 // ErrInjecting says that a qmail-queue is at work, and that nothing has been done;
 // ErrStopped that stop was closed.
+//
+// All is done in one thread, so that a test may kill it at any system call.
 func (l *Lock) Repair(stop <-chan struct{}) (moved int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if l.fd < 0 {
 		return 0, ErrUnlocked
 	}
@@ -251,6 +256,9 @@ func (l *Lock) Repair(stop <-chan struct{}) (moved int, err error) {
 	if !away {
 		if err := q.writePlan(plan); err != nil {
 			return 0, errors.Join(err, q.removePlan())
+		}
+		if q.planned != nil {
+			q.planned()
 		}
 		after, err := q.quiet()
 		if err == nil && after != before {
@@ -457,10 +465,12 @@ func (q *Queue) rename(m *Move, aside bool) error {
 	old, now := strconv.FormatUint(m.Old, 10), strconv.FormatUint(m.New, 10)
 	for _, piece := range m.pieces {
 		i := q.index(piece.place)
-		if q.before != nil {
-			q.before(piece.place, m.Old)
+		before := func() {
+			if q.before != nil {
+				q.before(piece.place, m.Old)
+			}
 		}
-		err := renamePiece(piece.inode, aside, []dirName{{from.fd[i], old}, {from.fd[i], old + betweenName}, {to.fd[i], now}})
+		err := renamePiece(piece.inode, aside, []dirName{{from.fd[i], old}, {from.fd[i], old + betweenName}, {to.fd[i], now}}, before)
 		if err != nil {
 			return pathError("rename", q.path(piece.place, m.Old), err)
 		}
@@ -477,8 +487,8 @@ type dirName struct {
 // renamePiece brings the file of that inode from the first of its three names, or the
 // second, to the third; with aside only to the second. It may be there already. It may
 // even have two names, where a file system that renames by second names
-// (renameNoReplace) was interrupted.
-func renamePiece(inode uint64, aside bool, names []dirName) error {
+// (renameNoReplace) was interrupted. before is called before a rename.
+func renamePiece(inode uint64, aside bool, names []dirName, before func()) error {
 	at := -1 // the last name that it has
 	for i, n := range names {
 		var st unix.Stat_t
@@ -505,5 +515,6 @@ func renamePiece(inode uint64, aside bool, names []dirName) error {
 	case at >= to:
 		return nil
 	}
+	before()
 	return renameNoReplace(names[at].dir, names[at].name, names[to].dir, names[to].name)
 }
