@@ -53,13 +53,18 @@ func (s *Saver) Save(q *Queue, m *Message) error {
 	if err != nil {
 		return err
 	}
+	return s.saveAs(q, m, strconv.FormatUint(m.Number, 10), ".json", append(line, '\n'))
+}
+
+// saveAs writes the text as base.eml, and what is told of the message besides it.
+func (s *Saver) saveAs(q *Queue, m *Message, base, ext string, envelope []byte) error {
 	text, err := q.OpenMessage(m.Found)
 	if err != nil {
 		return err
 	}
 	defer text.Close()
 	var files []*saved
-	err = s.save(&files, m, int(text.Fd()), append(line, '\n'))
+	err = s.save(&files, m, int(text.Fd()), base, ext, envelope)
 	if err != nil {
 		for _, f := range files {
 			err = errors.Join(err, f.remove(s))
@@ -69,22 +74,21 @@ func (s *Saver) Save(q *Queue, m *Message) error {
 }
 
 // save notes in files what it makes.
-func (s *Saver) save(files *[]*saved, m *Message, text int, line []byte) error {
-	number := strconv.FormatUint(m.Number, 10)
-	eml, err := s.create(number + ".eml")
+func (s *Saver) save(files *[]*saved, m *Message, text int, base, ext string, envelope []byte) error {
+	eml, err := s.create(base + ".eml")
 	if err != nil {
 		return err
 	}
 	*files = append(*files, eml)
-	json, err := s.create(number + ".json")
+	second, err := s.create(base + ext)
 	if err != nil {
 		return err
 	}
-	*files = append(*files, json)
+	*files = append(*files, second)
 	if err := s.copy(eml, text, m); err != nil {
 		return err
 	}
-	if err := s.finish(json, line); err != nil {
+	if err := s.finish(second, envelope); err != nil {
 		return err
 	}
 	for _, f := range *files {
