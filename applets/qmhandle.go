@@ -77,6 +77,9 @@ type qmHandleOptions struct {
 	queueOptions
 	json           bool
 	age, recipient string
+	bounce         string // its text
+	due            bool
+	hold, release  string             // directories
 	values         map[string]*string // of the letters that have an argument
 }
 
@@ -97,6 +100,10 @@ func (o *qmHandleOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.save, "save", 0)
 	set.FlagLong(&o.age, "older-than", 0)
 	set.FlagLong(&o.recipient, "recipient", 0)
+	set.FlagLong(&o.bounce, "bounce", 0).SetOptional()
+	set.FlagLong(&o.due, "now", 0)
+	set.FlagLong(&o.hold, "hold", 0)
+	set.FlagLong(&o.release, "release", 0)
 }
 
 // scriptVersion is that of the Perl script whose options and output these are.
@@ -155,6 +162,12 @@ func runQmHandle(env *cli.Env, argv []string) error {
 		return err
 	}
 	defer q.Close()
+	if o.outcome != nil {
+		if err := o.outcome.open(qmailDir(env, h.settings), o.hold); err != nil {
+			return err
+		}
+		defer o.outcome.close()
+	}
 	if h.removal, err = newRemoval(env, q, o.queueOptions); err != nil {
 		return err
 	}
@@ -192,6 +205,8 @@ func (h *qmHandleRun) parse(env *cli.Env, argv []string, o *qmHandleOptions) (sa
 		case "recipient":
 			long = append(long, toRecipient(o.recipient))
 			return nil
+		case "release":
+			return h.addRelease(o.release)
 		case "":
 		default:
 			return nil
@@ -220,7 +235,18 @@ func (h *qmHandleRun) parse(env *cli.Env, argv []string, o *qmHandleOptions) (sa
 	if h.numbersOnly && !lists {
 		h.steps = append(h.steps, step{run: func() error { return h.list(everything) }})
 	}
+	if err := o.setOutcome(set, env.Now); err != nil {
+		return false, err
+	}
+	if o.outcome != nil && !h.chooses() {
+		return false, cli.Usagef("%s goes with an option that chooses messages", o.outcome.option)
+	}
 	return set.IsSet("save"), nil
+}
+
+// chooses reports whether criteria choose messages.
+func (h *qmHandleRun) chooses() bool {
+	return slices.ContainsFunc(h.steps, func(s step) bool { return s.criteria != nil })
 }
 
 // letter takes one of the script's options.

@@ -250,8 +250,12 @@ func (h *qmHandleRun) remove(criteria []criterion) error {
 		}
 		if chosen {
 			slotted = true
-			h.say("Message %d slotted for deletion\n", m.Number)
-			h.removal.remove(m)
+			if h.opt.outcome == nil {
+				h.say("Message %d slotted for deletion\n", m.Number)
+			}
+			if h.removal.remove(m) && h.opt.outcome != nil && !h.opt.dryRun {
+				h.say(h.opt.outcome.one, m.Number)
+			}
 		} else {
 			h.problems(m)
 		}
@@ -272,6 +276,10 @@ func (h *qmHandleRun) remove(criteria []criterion) error {
 	n := h.removed.Load() - before
 	switch {
 	case !slotted:
+	case h.opt.outcome != nil && h.opt.dryRun:
+		h.say(h.opt.outcome.would, n)
+	case h.opt.outcome != nil:
+		h.say(h.opt.outcome.done, n)
 	case h.opt.dryRun:
 		h.say("%d messages would be deleted from queue\n", n)
 	case h.opt.live:

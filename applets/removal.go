@@ -18,6 +18,8 @@ type queueOptions struct {
 	live   bool
 	alarm  bool
 	save   string // directory; empty: nothing is saved
+
+	outcome *outcome // in the place of a removal; nil: messages are removed
 }
 
 func (o *queueOptions) check(saveSet bool) error {
@@ -77,6 +79,8 @@ func (r *removal) remove(m *queue.Message) bool {
 	}
 	switch {
 	case err != nil || r.opt.dryRun:
+	case r.opt.outcome != nil:
+		err = r.opt.outcome.do(r.lock, m)
 	case r.opt.live:
 		err = r.q.MarkDone(m)
 	default:
@@ -93,6 +97,9 @@ func (r *removal) remove(m *queue.Message) bool {
 
 // may reports whether the message may go, before it is saved.
 func (r *removal) may(m *queue.Message) error {
+	if r.opt.outcome != nil {
+		return r.q.MayEnd(m)
+	}
 	if r.opt.live {
 		return r.q.MayMark(m)
 	}

@@ -135,6 +135,9 @@ func (h *Holding) save(q *Queue, m *Message, v VirtualDomains) error {
 		return err
 	}
 	envelope := m.held(injector, v).text()
+	if _, err := parseHeld(envelope); err != nil { // a NUL where none can be
+		return err
+	}
 	for k := 1; ; k++ {
 		base := m.digits()
 		if k > 1 {
@@ -181,7 +184,7 @@ func (m *Message) held(injector string, v VirtualDomains) *Held {
 }
 
 // The records of an envelope, which end with NUL as qmail's do: heldHead; n, the number;
-// s, the size of the text; b, the birth; i, the injector; F, the sender; T or D for each
+// s, the size of the text; b, the birth in seconds since 1970; i, the injector; F, the sender; T or D for each
 // recipient, CHANNEL:ADDRESS, and A behind it, where it came in by another address; E,
 // the SHA-256 of all before.
 const heldHead = "kowaza hold 1\x00"
@@ -189,7 +192,7 @@ const heldHead = "kowaza hold 1\x00"
 // text returns the envelope as parseHeld reads it.
 func (h *Held) text() []byte {
 	b := []byte(heldHead)
-	b = fmt.Appendf(b, "n%d\x00s%d\x00b%s\x00i%s\x00F%s\x00", h.Number, h.Size, h.Birth.UTC().Format(time.RFC3339Nano), h.Injector, h.Sender)
+	b = fmt.Appendf(b, "n%d\x00s%d\x00b%d\x00i%s\x00F%s\x00", h.Number, h.Size, h.Birth.Unix(), h.Injector, h.Sender)
 	for _, r := range h.Recipients {
 		kind := 'T'
 		if r.Done {
@@ -262,7 +265,9 @@ func (h *Held) take(kind byte, value string) bool {
 	case 's':
 		h.Size, err = strconv.ParseInt(value, 10, 64)
 	case 'b':
-		h.Birth, err = time.Parse(time.RFC3339Nano, value)
+		var seconds int64
+		seconds, err = strconv.ParseInt(value, 10, 64)
+		h.Birth = time.Unix(seconds, 0)
 	case 'i':
 		h.Injector = value
 	case 'F':
