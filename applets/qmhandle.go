@@ -49,24 +49,29 @@ List the messages in qmail's queue, and remove some.
   -c                colours
   -N                list numbers only; alone, those of -l
       --alrm        with --live: tell qmail-send to look at all messages now
+      --bounce[=TEXT]
+                    return the messages to their senders, TEXT being the reason
       --dry-run     remove nothing, say what would go
       --help        show this help, as no option at all does
+      --hold DIR    take the messages out of the queue, into DIR
       --json        lists and statistics in JSON, one object a line
       --live        while qmail-send runs: mark every recipient as done
+      --now         have the messages tried as soon as qmail-send runs again
       --older-than AGE
                     remove messages older than AGE (90m, 12h, 3d, 2w); with -l,
                     -L, -R, -s, -N: list or count only those
       --recipient ADDR
                     remove messages with the envelope recipient ADDR; with -l,
                     -L, -R, -s, -N: list or count only those
+      --release DIR give the messages in DIR back to qmail
       --save DIR    first write each message to DIR: NUMBER.eml, NUMBER.json
       --version     print the version
 
 An argument stands in the same word as its letter. Options are done in order;
-of several that remove, each removes what it chooses. RE is a regular expression
-as in re2(7). To remove messages, qmail-send is stopped and started again by
-the commands QMAIL_STOP and QMAIL_START. Settings: these and QMAIL in
-/etc/kowaza.conf.
+of several that remove, each removes what it chooses; with --bounce, --hold and
+--now they only choose. RE is a regular expression as in re2(7). To change the
+queue, qmail-send is stopped and started again by the commands QMAIL_STOP and
+QMAIL_START. Settings: these and QMAIL in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(qmHandleOptions).declare(set) },
 	Values:  map[string]string{"N": completion.Message},
