@@ -112,6 +112,9 @@ func (r *removal) fail(n uint64, err error) {
 	if errors.Is(err, queue.ErrOrphan) {
 		err = errors.New("pieces without a message: qqclean --orphans removes them")
 	}
+	if errors.Is(err, queue.ErrCopied) {
+		err = fmt.Errorf("%w with qqclean --repair", err)
+	}
 	if errors.Is(err, queue.ErrNotLive) {
 		err = fmt.Errorf("%w: --live cannot remove it", err)
 	}
