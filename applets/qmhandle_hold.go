@@ -95,7 +95,11 @@ func inject(program string, text *os.File, envelope []byte) error {
 	in.Close()
 	if err != nil {
 		out.Close()
-		return err
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return fmt.Errorf("%s: %w", program, err)
 	}
 	_, writeErr := out.Write(envelope)
 	writeErr = errors.Join(writeErr, out.Close())
