@@ -42,12 +42,11 @@ func (h *qmHandleRun) release(dir string) error {
 		}
 		if err := h.releaseOne(holding, name, program); err != nil {
 			h.failed.Store(true)
-			var pe *fs.PathError
-			if errors.As(err, &pe) {
-				h.env.WarnLike(queuePlace, pe.Path, pe.Err)
-			} else {
-				h.env.WarnLike(queuePlace, dir+"/"+name, errors.New(cli.Describe(err)))
+			what, why := dir+"/"+name, errors.New(cli.Describe(err))
+			if pe, ok := err.(*fs.PathError); ok {
+				what, why = pe.Path, pe.Err
 			}
+			h.env.WarnLike(queuePlace, what, why)
 			continue
 		}
 		released++
@@ -76,7 +75,10 @@ func (h *qmHandleRun) releaseOne(holding *queue.Holding, name, program string) e
 	if err := inject(program, text, held.Envelope()); err != nil {
 		return err
 	}
-	return holding.Drop(name)
+	if err := holding.Drop(name); err != nil {
+		return fmt.Errorf("given to qmail, but not removed here: %w", err)
+	}
+	return nil
 }
 
 // inject runs qmail-queue, which reads the text from descriptor 0 and the envelope from

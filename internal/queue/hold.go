@@ -54,6 +54,11 @@ func OpenHolding(dir string) (*Holding, error) {
 		err = ErrShared
 	}
 	if err == nil {
+		// Whoever could not remove there what has been given back would give it back
+		// again and again. The superuser is told, too, where the disk is read-only.
+		err = unix.Faccessat(s.fd, ".", unix.W_OK, 0)
+	}
+	if err == nil {
 		if err = flock(s.fd, unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
 			err = ErrInUse
 		}
@@ -143,11 +148,20 @@ func (h *Holding) save(q *Queue, m *Message, v VirtualDomains) error {
 		if k > 1 {
 			base += "." + strconv.Itoa(k)
 		}
-		var st unix.Stat_t
-		if sys.Lstatat(h.saver.fd, base+textExt, &st) == nil || sys.Lstatat(h.saver.fd, base+heldExt, &st) == nil {
-			continue
+		taken := false
+		for _, ext := range []string{textExt, heldExt} {
+			var st unix.Stat_t
+			switch err := sys.Lstatat(h.saver.fd, base+ext, &st); err {
+			case nil:
+				taken = true
+			case unix.ENOENT:
+			default:
+				return pathError("stat", h.path(base+ext), err)
+			}
 		}
-		return h.saver.saveAs(q, m, base, heldExt, envelope)
+		if !taken {
+			return h.saver.saveAs(q, m, base, heldExt, envelope)
+		}
 	}
 }
 
@@ -360,15 +374,18 @@ func (h *Holding) open(name string) (*os.File, int64, error) {
 	return os.NewFile(uintptr(fd), h.path(name)), st.Size, nil
 }
 
-// Drop removes a message that has been given back.
+// Drop removes a message that has been given back. Until its envelope is away it would be
+// given back again.
 func (h *Holding) Drop(name string) error {
-	for _, ext := range []string{heldExt, textExt} {
-		if err := sys.Unlinkat(h.saver.fd, name+ext); err != nil {
-			return pathError("remove", h.path(name+ext), err)
-		}
-		if err := fsync(h.saver.fd); err != nil {
-			return pathError("sync", h.saver.dir, err)
-		}
+	if err := sys.Unlinkat(h.saver.fd, name+heldExt); err != nil {
+		return pathError("remove", h.path(name+heldExt), err)
 	}
-	return nil
+	err := sys.Unlinkat(h.saver.fd, name+textExt)
+	if err != nil {
+		err = pathError("remove", h.path(name+textExt), err)
+	}
+	if syncErr := fsync(h.saver.fd); err == nil && syncErr != nil {
+		err = pathError("sync", h.saver.dir, syncErr)
+	}
+	return err
 }

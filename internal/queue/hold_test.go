@@ -236,6 +236,13 @@ func TestHoldingRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	dir = t.TempDir()
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_RDONLY, "mode=700"))
+	_, err := OpenHolding(dir)
+	must(t, unix.Unmount(dir, unix.MNT_DETACH))
+	if !errors.Is(err, unix.EROFS) {
+		t.Error(err)
+	}
+	dir = t.TempDir()
 	h := holding(t, dir)
 	if _, err := OpenHolding(dir); !errors.Is(err, ErrInUse) {
 		t.Error(err)

@@ -272,10 +272,10 @@ func placeFile(dir int, name string, owner *unix.Stat_t, mtime *time.Time, text 
 		return err
 	}
 	if owner.Uid != uint32(unix.Geteuid()) || owner.Gid != uint32(unix.Getegid()) {
-		err = unix.Fchown(fd, int(owner.Uid), int(owner.Gid))
+		err = eintr(func() error { return unix.Fchown(fd, int(owner.Uid), int(owner.Gid)) })
 	}
-	if err == nil {
-		err = unix.Fchmod(fd, 0o600) // whatever the umask is
+	if err == nil { // whatever the umask is
+		err = eintr(func() error { return unix.Fchmod(fd, 0o600) })
 	}
 	if err == nil {
 		err = write(fd, text)

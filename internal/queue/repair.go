@@ -274,7 +274,7 @@ func (l *Lock) Repair(stop <-chan struct{}) (moved int, err error) {
 	if moved, err = q.follow(plan, stop); err != nil {
 		return moved, err
 	}
-	if err := unix.Syncfs(q.fd); err != nil {
+	if err := eintr(func() error { return unix.Syncfs(q.fd) }); err != nil {
 		return moved, pathError("sync", ".", err)
 	}
 	if err := q.renameLock(awayName, lockName); err != nil {

@@ -108,6 +108,15 @@ func fsync(fd int) error {
 	}
 }
 
+// eintr makes a call again where a signal interrupted it.
+func eintr(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 func flock(fd, how int) error {
 	for {
 		if err := unix.Flock(fd, how); err != unix.EINTR {
