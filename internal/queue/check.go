@@ -75,8 +75,8 @@ func Examine(dir string, accounts *Accounts, each func(Damage) error, failed fun
 	e.directory(e.fd, ".", e.accounts.Queue, 0o750)
 	e.lockFiles()
 	e.pid()
-	e.places()
 	q, err := Open(dir)
+	e.places(q)
 	if errors.Is(err, ErrLayout) {
 		if !e.badLayout {
 			e.layout(err)
@@ -308,8 +308,9 @@ type listed struct {
 	files []uint64 // messages' files beside them, or all of a flat place
 }
 
-// places looks at the directories that hold pieces, and at what else lies in them.
-func (e *examination) places() {
+// places looks at the directories that hold pieces, and at what else lies in them. q is
+// nil where they contradict each other.
+func (e *examination) places(q *Queue) {
 	suppls, err := findSuppls(e.fd)
 	if err != nil {
 		e.layout(err)
@@ -332,19 +333,24 @@ func (e *examination) places() {
 		all = append(all, l)
 	}
 	split := usualSplit(all)
-	bigTodo := false
+	todoDirs := 0 // of todo and intd
 	for _, l := range all {
-		bigTodo = bigTodo || (l.Place == Todo || l.Place == Intd) && len(l.dirs) > 0
+		if l.Place == Todo || l.Place == Intd {
+			todoDirs += len(l.dirs)
+		}
 	}
 	for _, l := range all {
-		switch l.Place {
-		case Intd, Todo:
-			e.placeDirs(l, split, bigTodo)
-		case Bounce:
-			e.placeDirs(l, split, len(l.dirs) > 0)
-		default:
-			e.placeDirs(l, split, split > 0)
+		isSplit := split > 0
+		switch {
+		case q != nil:
+			i := q.index(l.Place)
+			isSplit = i >= 0 && q.places[i].split
+		case l.Place == Todo || l.Place == Intd: // both, or none
+			isSplit = todoDirs > int(split)
+		case l.Place == Bounce:
+			isSplit = len(l.dirs) > 0
 		}
+		e.placeDirs(l, split, isSplit)
 	}
 }
 
@@ -522,7 +528,7 @@ func (e *examination) pieces(q *Queue, f Found) (found []Damage, err error) {
 		}
 	}
 	channels := q.channels()
-	if f.Has(Mess) && stats[Mess].Ino != f.Number {
+	if isRegular(&stats[Mess]) && stats[Mess].Ino != f.Number {
 		add(Mess, kindInode, "inode %d, not its number", stats[Mess].Ino)
 	}
 	switch f.State() {

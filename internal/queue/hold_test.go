@@ -185,7 +185,7 @@ func TestHoldKilled(t *testing.T) {
 			}
 		}
 		killSteps(t, "hold-all", func() []string {
-			made, _ = newQueue(t, queuetest.Layout{Split: 2})
+			made, _ = newFastQueue(t, queuetest.Layout{Split: 2})
 			n = add(t, made, m)
 			text = texts(t, made, n)["mess"]
 			dir = t.TempDir()

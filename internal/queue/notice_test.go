@@ -362,7 +362,7 @@ func TestBounceKilled(t *testing.T) {
 			}
 		}
 		killSteps(t, "bounce", func() []string {
-			made, _ = newQueue(t, queuetest.Layout{Split: 2})
+			made, _ = newFastQueue(t, queuetest.Layout{Split: 2})
 			n = add(t, made, m)
 			return []string{made.Dir}
 		}, func(what string) { check(what, false) }, func(what string) { check(what, true) })
@@ -399,7 +399,7 @@ func TestDue(t *testing.T) {
 func TestBounceMany(t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 20))
 	for _, l := range layouts {
-		made, q := newQueue(t, l)
+		made, q := newFastQueue(t, l)
 		fill(t, made, r, 60)
 		held := lock(t, q)
 		returned := 0
