@@ -263,12 +263,12 @@ func TestExamineLayout(t *testing.T) {
 		"the last":     {func(dir string) error { return os.RemoveAll(dir + "/remote/22") }, []string{"layout remote/22"}},
 		"one too many": {func(dir string) error { return os.Mkdir(dir+"/mess/23", 0o750) }, []string{"layout mess/23"}},
 		"flat message": {func(dir string) error { return os.WriteFile(dir+"/mess/4711", nil, 0o644) }, []string{"layout mess/4711"}},
-		"todo/0": {func(dir string) error {
-			return first(os.Mkdir(dir+"/todo/0", 0o750), os.WriteFile(dir+"/todo/5", nil, 0o644))
-		},
-			nil}, // what else is told depends on what is taken for wrong
+		"todo/0":       {func(dir string) error { return os.Mkdir(dir+"/todo/0", 0o750) }, []string{"layout todo/0"}},
 	} {
 		made, _ := newQueue(t, queuetest.Layout{})
+		if name == "todo/0" {
+			add(t, made, queuetest.Message{State: "S4", Local: []string{"Ta@b"}})
+		}
 		must(t, test.do(made.Dir))
 		got := examine(t, made.Dir, &Accounts{Queue: uint32(os.Geteuid()), Send: uint32(os.Geteuid()), Remote: uint32(os.Geteuid()), Group: uint32(os.Getegid())})
 		if len(got) == 0 || test.want != nil && !slices.Equal(got, test.want) {
