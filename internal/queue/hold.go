@@ -84,7 +84,7 @@ type Held struct {
 	Number     uint64 // that it had
 	Size       int64  // of the text
 	Birth      time.Time
-	Injector   string // who gave it to qmail-queue, a uid or qmail's words; may be empty
+	Injector   string // who gave it to qmail-queue: a uid, or alias, network, bounce; or empty
 	Sender     string
 	Recipients []HeldRecipient
 }
@@ -166,7 +166,7 @@ func (h *Holding) save(q *Queue, m *Message, v VirtualDomains) error {
 }
 
 // injectedBy reads of the line that qmail-queue puts before a text by whom it came in
-// (received.c): "by uid 1000", "from network".
+// (received.c): a uid, or alias, network or bounce.
 func (q *Queue) injectedBy(m *Message) (string, error) {
 	f, err := q.OpenMessage(m.Found)
 	if err != nil {
@@ -182,7 +182,7 @@ func (q *Queue) injectedBy(m *Message) (string, error) {
 	if line, ok := bytes.CutPrefix(line, []byte("Received: (qmail ")); ok {
 		if _, who, ok := bytes.Cut(line, []byte(" invoked ")); ok {
 			who, _, _ = bytes.Cut(who, []byte(")"))
-			return string(who), nil
+			return string(who[bytes.LastIndexByte(who, ' ')+1:]), nil
 		}
 	}
 	return "", nil
