@@ -226,12 +226,12 @@ func TestHoldRelease(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 
-	f := q.fakeQueue(53)
+	q.fakeQueue(53)
 	out, errs, status := q.run("", "qmHandle", "--release", dir)
 	if status != 1 || out != "Released 0 messages\n" || strings.Count(errs, "/bin/qmail-queue: exit status 53\n") != 2 || files() != held {
 		t.Errorf("status %d, %q, %q", status, out, errs)
 	}
-	f = q.fakeQueue(0)
+	f := q.fakeQueue(0)
 	out = q.ok("qmHandle", "--release", dir)
 	if !strings.HasSuffix(out, "Released 2 messages\n") || strings.Count(out, " released\n") != 2 || files() != held-4 {
 		t.Errorf("%q, %d files of %d left", out, files(), held)
