@@ -43,7 +43,6 @@ type faultPlace struct {
 	unread bool            // what cannot be read may go all the same
 	talk   bool            // standard output is left out of account
 	whole  bool            // a fault may hold up all that there is to do
-	look   bool            // it only looks: no fault is without harm
 }
 
 // faultErrors are what a call may meet: what the kernel documents and what
@@ -336,7 +335,6 @@ func showHits(hits []*faultHit) (text string) {
 func (p *faultPlace) unharmed(hits []*faultHit, fault string) bool {
 	return !slices.ContainsFunc(hits, func(h *faultHit) bool {
 		switch {
-		case p.look:
 		case p.unread && (h.call == "openat" || h.call == "read"):
 		case p.number && h.call == "openat" && fault == "EPERM": // then without O_NOATIME
 		case h.call == "renameat2" && (fault == "ENOSYS" || fault == "EINVAL"): // then link and unlink

@@ -34,7 +34,7 @@ func init() {
 			calls: []string{"openat:EIO,EACCES,EMFILE,EINTR", "getdents64:EIO,EINTR", "newfstatat:EIO,EACCES,EINTR", "fstat:EIO,EINTR", "read:EIO"},
 			make: func(t *testing.T, dir string) *faultPlace {
 				p := newFilledQueue(t, dir+"/queue", "")
-				return &faultPlace{args: []string{"-Q", p.q.Dir, "--check"}, left: nothing, kept: p.untouched, look: true, once: true}
+				return &faultPlace{args: []string{"-Q", p.q.Dir, "--check"}, left: nothing, kept: p.untouched, once: true}
 			}},
 		&faultScene{name: "qmHandle", what: "bounce", fail: 1,
 			calls: []string{"openat", "getdents64:EIO,EINTR", "newfstatat:EIO,EACCES,EINTR", "read:EIO,EINTR", "write:EIO,ENOSPC,EINTR", "pwrite64:EIO,ENOSPC,EROFS,EINTR",
@@ -65,7 +65,7 @@ func init() {
 				must(t, os.MkdirAll(dir+"/conf/bin", 0o755))
 				must(t, os.Mkdir(dir+"/conf/taken", 0o755))
 				must(t, os.WriteFile(dir+"/conf/bin/qmail-queue", []byte("#!/bin/sh\nt='"+dir+"/conf/taken'/$$\ncat >$t.text && cat <&1 >$t && exit 0\nrm -f $t\nexit 53\n"), 0o755))
-				return &faultPlace{args: []string{"--release", p.held}, env: env, left: p.unreleased, kept: p.lostByRelease(dir + "/conf/taken"), whole: true, talk: true}
+				return &faultPlace{args: []string{"--release", p.held}, env: env, left: p.unreleased, kept: p.lostByRelease(dir + "/conf/taken"), whole: true, unread: true, talk: true}
 			}},
 	)
 }

@@ -158,12 +158,9 @@ func (e *examination) guessAccounts() error {
 // interrupted tells of a repair that was not ended.
 func (e *examination) interrupted() bool {
 	var st unix.Stat_t
-	for path, why := range map[string]string{
-		planName: "a repair was interrupted",
-		awayPath: "a repair was interrupted, and qmail-send cannot start",
-	} {
+	for _, path := range []string{planName, awayPath} {
 		if sys.Lstatat(e.fd, path, &st) == nil {
-			e.tell(path, kindHalf, "%s", why)
+			e.tell(path, kindHalf, "a repair was interrupted")
 			return true
 		}
 	}

@@ -369,8 +369,8 @@ func (q *Queue) quiet() (since identity, err error) {
 	return identityOf(&st), inPath("read", pidDir, err)
 }
 
-// injector finds a qmail-queue that works on this queue, or has just been started and is
-// on its way into one: its working directory is the queue's (qmail-queue.c).
+// injector finds a qmail-queue that works on this queue: that is its working directory
+// (qmail-queue.c). One that has only just been started leaves its trace in pid.
 func (q *Queue) injector() (pid int, err error) {
 	processes, err := os.ReadDir("/proc")
 	if err != nil {
@@ -390,13 +390,10 @@ func (q *Queue) injector() (pid int, err error) {
 		if err != nil || strings.TrimSuffix(string(name), "\n") != "qmail-queue" {
 			continue
 		}
-		var cwd, mess unix.Stat_t
-		err = unix.Stat(dir+"/cwd", &cwd)
-		switch {
+		var cwd unix.Stat_t
+		switch err := unix.Stat(dir+"/cwd", &cwd); {
 		case errors.Is(err, fs.ErrNotExist): // it has ended
 		case err != nil || cwd.Dev == here.Dev && cwd.Ino == here.Ino:
-			return int(n), nil
-		case unix.Stat(dir+"/cwd/mess", &mess) != nil:
 			return int(n), nil
 		}
 	}
