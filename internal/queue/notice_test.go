@@ -117,8 +117,8 @@ func TestBounce(t *testing.T) {
 		"S5": {queuetest.Message{Sender: "s@t", Local: []string{"Tbob-joe@v", "Dx@y"}, Remote: []string{"Ta@b", "Tc@d"}, Suppl: [][]string{{"Te@f"}}},
 			map[string]string{"info": "Fs@t\x00", "local": "Dbob-joe@v\x00Dx@y\x00", "remote": "Da@b\x00Dc@d\x00", "suppl0": "De@f\x00",
 				"bounce": "<joe@v>:\nno luck\n\n<a@b>:\nno luck\n\n<c@d>:\nno luck\n\n<e@f>:\nno luck\n\n"}},
-		"bouncing": {queuetest.Message{Sender: "#@[]", Remote: []string{"Da@b", "Tc@d"}, Bounce: "<a@b>:\nearlier\n\n"},
-			map[string]string{"info": "F#@[]\x00", "remote": "Da@b\x00Dc@d\x00", "bounce": "<a@b>:\nearlier\n\n<c@d>:\nno luck\n\n"}},
+		"bouncing": {queuetest.Message{Sender: "#@[]", Local: []string{"Dq@r"}, Remote: []string{"Da@b", "Tc@d"}, Bounce: "<a@b>:\nearlier\n\n"},
+			map[string]string{"info": "F#@[]\x00", "local": "Dq@r\x00", "remote": "Da@b\x00Dc@d\x00", "bounce": "<a@b>:\nearlier\n\n<c@d>:\nno luck\n\n"}},
 		"S4": {queuetest.Message{State: "S4", Sender: "", Local: []string{"Tjoe@v"}, Remote: []string{"Ta@b"}},
 			map[string]string{"info": "F\x00", "bounce": "<joe@v>:\nno luck\n\n<a@b>:\nno luck\n\n"}},
 	} {
