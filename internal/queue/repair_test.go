@@ -359,8 +359,8 @@ func TestRepairKilledOften(t *testing.T) {
 	}
 	const kills = 200
 	for i := range kills {
-		left := 2 * files / (kills + 10) // so that there is something left for each
-		cmd := command(t, "repair", made.Dir, strconv.Itoa(1+r.IntN(left)))
+		most := 2 * (4 * files / 5) / kills // so that something is left for each
+		cmd := command(t, "repair", made.Dir, strconv.Itoa(1+r.IntN(most)))
 		cmd.Run()
 		if st, ok := cmd.ProcessState.Sys().(interface{ Signaled() bool }); !ok || !st.Signaled() {
 			t.Fatalf("kill %d: %v", i, cmd.ProcessState)
