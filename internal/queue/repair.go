@@ -487,20 +487,24 @@ type dirName struct {
 // (renameNoReplace) was interrupted. before is called before a rename.
 func renamePiece(inode uint64, aside bool, names []dirName, before func()) error {
 	at := -1 // the last name that it has
-	for i, n := range names {
+	for _, i := range []int{2, 0, 1} {
 		var st unix.Stat_t
-		switch err := sys.Lstatat(n.dir, n.name, &st); {
+		switch err := sys.Lstatat(names[i].dir, names[i].name, &st); {
 		case err == unix.ENOENT || err == nil && st.Ino != inode:
 			continue
 		case err != nil:
 			return err
 		}
 		if at >= 0 {
-			if err := sys.Unlinkat(names[at].dir, names[at].name); err != nil {
+			first := names[min(at, i)]
+			if err := sys.Unlinkat(first.dir, first.name); err != nil {
 				return err
 			}
 		}
-		at = i
+		at = max(at, i)
+		if st.Nlink == 1 {
+			break
+		}
 	}
 	to := len(names) - 1
 	if aside {
