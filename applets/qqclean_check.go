@@ -94,7 +94,7 @@ func repairQueue(env *cli.Env, dir string, o *qqcleanOptions, wait time.Duration
 	moved, err := repairLocked(q, wait, stop)
 	sig := signals.Stop()
 	if err != nil && q.Whole() != nil {
-		env.Warn("the repair is only half done: run qqclean --repair again; until then qmail-send does not start")
+		env.Warn("the repair was interrupted: run qqclean --repair again before qmail-send is started")
 	}
 	if o.verbose {
 		env.Warn("%s renumbered", cli.Count(int64(moved), "message"))

@@ -255,7 +255,8 @@ func (l *Lock) Repair(stop <-chan struct{}) (moved int, err error) {
 	}
 	if !away {
 		if err := q.writePlan(plan); err != nil {
-			return 0, errors.Join(err, q.removePlan())
+			q.abandon()
+			return 0, err
 		}
 		if q.planned != nil {
 			q.planned()
@@ -268,7 +269,8 @@ func (l *Lock) Repair(stop <-chan struct{}) (moved int, err error) {
 			err = q.renameLock(lockName, awayName)
 		}
 		if err != nil {
-			return 0, errors.Join(err, q.removePlan())
+			q.abandon()
+			return 0, err
 		}
 	}
 	if moved, err = q.follow(plan, stop); err != nil {
@@ -281,6 +283,19 @@ func (l *Lock) Repair(stop <-chan struct{}) (moved int, err error) {
 		return moved, err
 	}
 	return moved, q.removePlan()
+}
+
+// abandon takes a plan back of which nothing has been done. sendmutex may be away already,
+// although that failed: as long as it is, the plan must stay, or nobody could tell that
+// nothing was done. Where that fails, too, the next repair does it, or what was planned.
+func (q *Queue) abandon() {
+	dir, err := q.openLockDir()
+	if err == nil {
+		err = renameNoReplace(dir, awayName, dir, lockName)
+	}
+	if err == nil || err == unix.ENOENT {
+		q.removePlan()
+	}
 }
 
 // renameLock lets qmail-send start, or not, and brings that to the disk.

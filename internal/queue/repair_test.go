@@ -545,6 +545,32 @@ func TestRepairInTheWay(t *testing.T) {
 	sameTree(t, "in the way", tree(t, made.Dir), want)
 }
 
+// TestRepairAbandoned proves that a repair that fails before its first rename, at any
+// call, leaves a queue in order, or one that the next repair ends.
+func TestRepairAbandoned(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("needs strace")
+	}
+	for _, call := range []string{"fsync:when=1", "fsync:when=2", "fsync:when=3", "renameat2:when=1", "renameat2:when=2", "fsync:when=3+", "renameat2:when=2+"} {
+		name, when, _ := strings.Cut(call, ":")
+		made, _ := newFastQueue(t, queuetest.Layout{Split: 2})
+		fill(t, made, rand.New(rand.NewPCG(17, 40)), 5)
+		made = copied(t, made)
+		want, was := repaired(t, made), tree(t, made.Dir)
+		cmd := command(t, "repair", made.Dir, "0")
+		cmd.Stderr = nil
+		cmd.Args = append([]string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + name, "-e", "inject=" + name + ":error=EIO:" + when}, cmd.Path)
+		cmd.Path = strace
+		if cmd.Run() == nil {
+			t.Errorf("%s: no error", call)
+		}
+		halfway(t, made.Dir, was)
+		repair(t, made.Dir)
+		sameTree(t, call, tree(t, made.Dir), want)
+	}
+}
+
 // TestRepairStops proves that a stop ends the repair between two messages, and that the
 // next ends it; and that without its plan a half repaired queue is left alone.
 func TestRepairStops(t *testing.T) {
