@@ -13,16 +13,6 @@ import (
 // All lists the applets, in the order of --list, symlinks.txt and the README.
 var All = []*cli.Applet{rmoldmail, rmmailVirtual, qqclean, mkdigest, smtpauthstr, jmailsend, mailtest, mailquotacheck, mailmatch, mailreply, qmHandle}
 
-// ourNames are the names under which one of All may hold a lock.
-var ourNames []string
-
-func init() { // qmHandle, which is in All, asks for them
-	ourNames = []string{kowaza.Name}
-	for _, a := range All {
-		ourNames = append(ourNames, a.Name)
-	}
-}
-
 // find returns the applet for a command name as the shell gives it, with or
 // without a directory and the suffix that the script had; nil if there is none.
 func find(name string) *cli.Applet {

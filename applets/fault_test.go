@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"kowaza/internal/queue/queuetest"
@@ -655,12 +654,10 @@ func newLiveQueue(t *testing.T, dir string) liveQueue {
 	return liveQueue{p}
 }
 
-// hold takes the lock that qmail-send has.
+// hold has a qmail-send hold the lock.
 func (p liveQueue) hold() {
-	f, err := os.OpenFile(p.q.Dir+"/lock/sendmutex", os.O_WRONLY, 0)
-	must(p.t, err)
-	p.t.Cleanup(func() { f.Close() })
-	must(p.t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	_, end := flockAs(p.t, p.q.Dir, "qmail-send")
+	p.t.Cleanup(end)
 }
 
 // marked reports whether all recipients in a channel are done.

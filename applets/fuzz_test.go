@@ -45,7 +45,7 @@ func FuzzAge(f *testing.F) {
 			birth time.Time
 			want  bool
 		}{{edge, false}, {edge.Add(-1), true}, {now.Add(1), false}, {time.Time{}, false}} {
-			if got := c.envelope(&queue.Message{Birth: test.birth}); got != test.want {
+			if got := c.fits(&queue.Message{Birth: test.birth}); got != test.want {
 				t.Fatalf("%q: %v is old: %v", age, test.birth, got)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -24,7 +25,7 @@ import (
 var qmHandle = &cli.Applet{
 	Name: "qmHandle",
 	Help: `usage: qmHandle [-c] [-N] [--OPTION...] OPTION...
-List the messages in qmail's queue, and remove some.
+List and count the messages in qmail's queue, and remove some.
 
   -a                show all messages to qmail-send at once, to be tried now
   -l                list the messages, then statistics
@@ -51,6 +52,8 @@ List the messages in qmail's queue, and remove some.
       --alrm        with --live: tell qmail-send to look at all messages now
       --bounce[=TEXT]
                     return the messages to their senders, TEXT being the reason
+      --by WHAT     count messages by WHAT and by age: domain (of recipients to
+                    come), sender, uid (of who injected them) or age alone
       --dry-run     remove nothing, say what would go
       --help        show this help, as no option at all does
       --hold DIR    take the messages out of the queue, into DIR
@@ -58,34 +61,36 @@ List the messages in qmail's queue, and remove some.
       --live        while qmail-send runs: mark every recipient as done
       --now         have the messages tried as soon as qmail-send runs again
       --older-than AGE
-                    remove messages older than AGE (90m, 12h, 3d, 2w); with -l,
-                    -L, -R, -s, -N: list or count only those
+                    only messages older than AGE (90m, 12h, 3d, 2w), whether
+                    they are listed, counted or removed; alone: remove those
+      --queue DIR   the queue, or several; default: queue in the directory QMAIL
       --recipient ADDR
-                    remove messages with the envelope recipient ADDR; with -l,
-                    -L, -R, -s, -N: list or count only those
+                    only messages with the envelope recipient ADDR, likewise
       --release DIR give the messages in DIR back to qmail
       --save DIR    first write each message to DIR: NUMBER.eml, NUMBER.json
+      --top ROWS    only the first ROWS rows of --by
       --version     print the version
 
 An argument stands in the same word as its letter. Options are done in order;
-of several that remove, each removes what it chooses; with --bounce, --hold and
---now they only choose. RE is a regular expression as in re2(7). To change the
-queue, qmail-send is stopped and started again by the commands QMAIL_STOP and
-QMAIL_START. Settings: these and QMAIL in /etc/kowaza.conf.
+of several letters that remove, each removes what it chooses; with --bounce,
+--hold and --now they only choose. RE is a regular expression as in re2(7). To
+change the queue, qmail-send is stopped and started again by the commands
+QMAIL_STOP and QMAIL_START. Settings: these and QMAIL in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(qmHandleOptions).declare(set) },
-	Values:  map[string]string{"N": completion.Message},
+	Values:  map[string]string{"N": completion.Message, "WHAT": strings.Join(byNames, " ")},
 	Run:     runQmHandle,
 }
 
 type qmHandleOptions struct {
 	queueOptions
-	json           bool
-	age, recipient string
-	bounce         string // its text
-	due            bool
-	hold, release  string             // directories
-	values         map[string]*string // of the letters that have an argument
+	json                  bool
+	age, recipient, queue string
+	bounce                string // its text
+	due                   bool
+	hold, release         string // directories
+	shapeOptions
+	values map[string]*string // of the letters that have an argument
 }
 
 func (o *qmHandleOptions) declare(set *getopt.Set) {
@@ -105,6 +110,9 @@ func (o *qmHandleOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.save, "save", 0)
 	set.FlagLong(&o.age, "older-than", 0)
 	set.FlagLong(&o.recipient, "recipient", 0)
+	set.FlagLong(&o.queue, "queue", 0)
+	set.FlagLong(&o.by, "by", 0)
+	set.FlagLong(&o.top, "top", 0)
 	set.FlagLong(&o.bounce, "bounce", 0).SetOptional()
 	set.FlagLong(&o.due, "now", 0)
 	set.FlagLong(&o.hold, "hold", 0)
@@ -116,20 +124,26 @@ const scriptVersion = "1.3.4"
 
 // A qmHandleRun is one run of qmHandle.
 type qmHandleRun struct {
-	*removal
+	env      *cli.Env
+	opt      queueOptions
 	settings *settings.Settings
 	stopped  chan struct{} // closed by a signal
 
+	dirs     []string // of the queues, where --queue names some
+	queues   []*handled
+	*handled // the queue at hand
+
 	color, numbersOnly, json bool
 	steps                    []step
-	narrow                   []criterion // what lists are narrowed by
+	narrow                   []narrowing // what all steps are narrowed by
+	top                      int         // the rows of --by; 0: all
 
-	mu          sync.Mutex  // guards lock where a signal may come
-	sendStopped atomic.Bool // qmail-send ran and was told to end here
-	restarted   sync.Once
-	start       sync.Mutex  // guards started; held until the command is under way
-	started     bool        // QMAIL_START was run
-	quiet       atomic.Bool // standard output may be stuck
+	mu        sync.Mutex // guards told and each queue's lock where a signal may come
+	told      []*handled // where qmail-send ran and was told to end here
+	restarted sync.Once
+	start     sync.Mutex  // guards started; held until the command is under way
+	started   bool        // QMAIL_START was run
+	quiet     atomic.Bool // standard output may be stuck
 }
 
 // A step is done in its turn: run, or the removal of what criteria choose.
@@ -162,26 +176,22 @@ func runQmHandle(env *cli.Env, argv []string) error {
 	if h.settings, err = env.Settings(); err != nil {
 		return err
 	}
-	q, err := openQueue(qmailDir(env, h.settings) + "/queue")
-	if err != nil {
-		return err
-	}
-	defer q.Close()
+	h.env, h.opt = env, o.queueOptions
 	if o.outcome != nil {
 		if err := o.outcome.open(qmailDir(env, h.settings), o.hold); err != nil {
 			return err
 		}
 		defer o.outcome.close()
 	}
-	if h.removal, err = newRemoval(env, q, o.queueOptions); err != nil {
+	defer h.close()
+	if err := h.open(); err != nil {
 		return err
 	}
-	defer h.close()
 	signals := env.CatchAll(func() { close(h.stopped) }, h.atLast)
 	err = h.run()
 	if sig := signals.Stop(); sig != nil {
 		env.WarnedAll(queuePlace)
-		env.Warn("%s, %s removed", cli.Killed(*sig), cli.Count(h.removed.Load(), "message"))
+		env.Warn("%s, %s removed", cli.Killed(*sig), cli.Count(h.gone(), "message"))
 		if err != nil && !errors.Is(err, queue.ErrStopped) && !errors.Is(err, cli.ErrReported) {
 			env.Warn("%s", cli.Describe(err))
 		}
@@ -194,21 +204,117 @@ func runQmHandle(env *cli.Env, argv []string) error {
 	return h.finish()
 }
 
+// open opens the queues.
+func (h *qmHandleRun) open() error {
+	qmail := qmailDir(h.env, h.settings)
+	dirs := h.dirs
+	if len(dirs) == 0 {
+		dirs = []string{qmail + "/queue"}
+	}
+	for _, n := range h.narrow {
+		if n.prefixed == nil {
+			continue
+		}
+		var err error
+		if *n.prefixed, err = virtualDomains(qmail + "/control/virtualdomains"); err != nil {
+			return err
+		}
+	}
+	for _, dir := range dirs {
+		q, err := openQueue(dir)
+		if err != nil {
+			return err
+		}
+		r, err := newRemoval(h.env, q, h.opt)
+		if err != nil {
+			q.Close()
+			return err
+		}
+		if len(dirs) > 1 {
+			r.name = dir
+		}
+		h.queues = append(h.queues, &handled{removal: r})
+	}
+	h.handled = h.queues[0]
+	return nil
+}
+
+func (h *qmHandleRun) close() {
+	for _, r := range h.queues {
+		r.close()
+		r.q.Close()
+	}
+}
+
+// each does the same in every queue, until an error.
+func (h *qmHandleRun) each(do func() error) error {
+	for _, h.handled = range h.queues {
+		if err := do(); err != nil || h.isStopped() {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing says that a number was in no queue, as far as they could be read.
+func (h *qmHandleRun) missing(n uint64) {
+	why := queue.ErrNotFound
+	for _, r := range h.queues {
+		if err := r.notFound(); err != queue.ErrNotFound {
+			why = err
+		}
+	}
+	h.failed.Store(true)
+	h.env.WarnLike(queuePlace, fmt.Sprint(n), why)
+}
+
+// gone returns how many messages were removed.
+func (h *qmHandleRun) gone() (n int64) {
+	for _, r := range h.queues {
+		n += r.removed.Load()
+	}
+	return n
+}
+
+// finish says what is left to be said.
+func (h *qmHandleRun) finish() error {
+	var last error
+	for _, r := range h.queues {
+		if err := r.finish(); err != nil && (last == nil || last == cli.ErrReported) {
+			last = err
+		}
+	}
+	return last
+}
+
 // parse reads the options. What is wrong with one is found before anything is
 // done.
 func (h *qmHandleRun) parse(env *cli.Env, argv []string, o *qmHandleOptions) (saveSet bool, err error) {
 	set := cli.NewSet(argv, o.declare)
 	now := env.Now()
-	var long []criterion
 	lists := false
 	_, err = env.ParseEach(set, argv, 0, 0, func(given getopt.Option) error {
 		switch given.LongName() {
 		case "older-than":
-			c, err := olderThan(o.age, now)
-			long = append(long, c)
+			n, err := olderThan(o.age, now)
+			h.narrow = append(h.narrow, n)
 			return err
 		case "recipient":
-			long = append(long, toRecipient(o.recipient))
+			h.narrow = append(h.narrow, toRecipient(o.recipient))
+			return nil
+		case "by":
+			s, err := h.byStep(o.by)
+			h.steps, lists = append(h.steps, s), true
+			return err
+		case "top":
+			var err error
+			h.top, err = cli.Number("--top", o.top, 1, math.MaxInt32)
+			return err
+		case "queue":
+			if o.queue == "" {
+				return cli.Usagef("--queue: empty name of a directory")
+			}
+			h.dirs = append(h.dirs, o.queue)
 			return nil
 		case "release":
 			return h.addRelease(o.release)
@@ -232,26 +338,26 @@ func (h *qmHandleRun) parse(env *cli.Env, argv []string, o *qmHandleOptions) (sa
 		env.ShowHelp()
 		return false, cli.ErrDone
 	}
-	if lists || h.numbersOnly {
-		h.narrow = long
-	} else if len(long) > 0 {
-		h.choose(long...)
-	}
-	if h.numbersOnly && !lists {
+	switch {
+	case h.top > 0 && !set.IsSet("by"):
+		return false, cli.Usagef("--top goes with --by")
+	case h.numbersOnly && !lists:
 		h.steps = append(h.steps, step{run: func() error { return h.list(everything) }})
+	case len(h.narrow) > 0 && !lists && !h.chooses():
+		h.choose(h.narrowOnly())
 	}
 	if err := o.setOutcome(set, env.Now); err != nil {
 		return false, err
 	}
-	if o.outcome != nil && !h.chooses() {
+	if o.outcome != nil && !slices.ContainsFunc(h.steps, func(s step) bool { return s.criteria != nil }) {
 		return false, cli.Usagef("%s goes with an option that chooses messages", o.outcome.option)
 	}
 	return set.IsSet("save"), nil
 }
 
-// chooses reports whether criteria choose messages.
+// chooses reports whether an option does anything with messages that it chooses.
 func (h *qmHandleRun) chooses() bool {
-	return slices.ContainsFunc(h.steps, func(s step) bool { return s.criteria != nil })
+	return slices.ContainsFunc(h.steps, func(s step) bool { return s.criteria != nil || s.changes })
 }
 
 // letter takes one of the script's options.
@@ -318,11 +424,8 @@ func (h *qmHandleRun) run() error {
 	case !removes:
 		h.env.OnlyShows = !h.changes()
 	case h.opt.dryRun:
-		if err := h.q.Check(); err != nil {
-			return err
-		}
 	case h.opt.live:
-		if err := mustRun(h.q); err != nil {
+		if err := h.each(func() error { return h.inQueue(mustRun(h.q)) }); err != nil {
 			return err
 		}
 	default:
@@ -330,16 +433,22 @@ func (h *qmHandleRun) run() error {
 		if err := h.halt(); err != nil {
 			return err
 		}
-		if err := h.lock.Check(); err != nil {
+	}
+	if removes && !h.opt.live {
+		if err := h.each(h.check); err != nil {
 			return err
 		}
 	}
+	h.each(func() error {
+		h.odd()
+		return nil
+	})
 	var later []step
 	for _, st := range h.steps {
 		switch {
 		case h.isStopped():
 			return queue.ErrStopped
-		case st.last && removes && h.sendStopped.Load():
+		case st.last && len(h.wasTold()) > 0:
 			later = append(later, st)
 		case st.criteria != nil:
 			h.report(h.remove(st.criteria))
@@ -369,7 +478,7 @@ func (h *qmHandleRun) report(err error) {
 	if err == nil {
 		return
 	}
-	h.failed.Store(true)
+	h.queues[0].failed.Store(true) // whichever is at hand: a signal may say it
 	if !errors.Is(err, cli.ErrReported) && !errors.Is(err, cli.ErrOutput) {
 		h.env.Warn("%s", cli.Describe(err))
 	}
@@ -389,77 +498,165 @@ func (h *qmHandleRun) isStopped() bool {
 // wait less.
 var stopWait = 30 * time.Minute
 
+// sayWait is how long that goes without a word.
+const sayWait = 5 * time.Second
+
 var errNoStop = errors.New("qmail-send is running: set QMAIL_STOP and QMAIL_START in " + settings.File +
 	" to the commands that stop and start it, or stop it first")
 
-// halt takes the lock, and stops qmail-send if that has it.
+// halt takes the locks, and stops qmail-send if that has one.
 func (h *qmHandleRun) halt() error {
-	lock, err := h.q.Lock(0, h.stopped)
-	if err == nil {
-		h.hold(lock)
+	var running []*handled
+	for _, r := range h.queues {
+		lock, err := r.q.Lock(0, h.stopped)
+		if err == nil {
+			h.hold(r, lock)
+			continue
+		}
+		if !errors.Is(err, queue.ErrRunning) {
+			return r.inQueue(err)
+		}
+		// Nobody else is a reason to stop qmail-send, nor to start it then.
+		if err := lockedByOther(r.q); err != nil {
+			return r.inQueue(err)
+		}
+		r.send, _ = r.q.Daemon()
+		running = append(running, r)
+	}
+	switch {
+	case len(running) == 0:
 		h.say("Qmail isn't running... no need to stop it.\n")
 		return nil
-	}
-	if !errors.Is(err, queue.ErrRunning) {
-		return err
-	}
-	// Another run of ours is no reason to stop qmail-send, nor to start it then.
-	if d, err := h.q.Daemon(); err == nil && slices.Contains(ourNames, d.Name) {
-		return fmt.Errorf("the queue is locked by %s, process %d", d.Name, d.Pid)
-	}
-	if h.isStopped() {
+	case h.isStopped():
 		return queue.ErrStopped
-	}
-	if h.settings.QMailStop == "" || h.settings.QMailStart == "" {
+	case h.settings.QMailStop == "" || h.settings.QMailStart == "":
 		return errNoStop
 	}
 	h.say("Calling system script to terminate qmail...\n")
-	h.sendStopped.Store(true) // or half so: restart finds out
-	if err := h.command("QMAIL_STOP", h.settings.QMailStop, func() {}); err != nil {
-		return err
-	}
-	lock, err = h.q.Lock(stopWait, h.stopped)
-	stopped := errors.Is(err, queue.ErrStopped)
-	if stopped {
-		// What starts it finds it running as long as it is not through, and then
-		// nothing would be.
-		h.env.Warn("waiting for qmail-send to end, to start it again")
-		lock, err = h.q.Lock(stopWait, nil)
-	}
+	h.mu.Lock()
+	h.told = running // or half so: restart finds out
+	h.mu.Unlock()
+	begun, stopErr := h.command("QMAIL_STOP", h.settings.QMailStop, func() {})
 	switch {
-	case errors.Is(err, queue.ErrRunning):
-		return fmt.Errorf("QMAIL_STOP: %w after %v", err, stopWait)
-	case err != nil:
-		return err
+	case stopErr != nil && !begun: // nobody was told anything
+		h.mu.Lock()
+		h.told = nil
+		h.mu.Unlock()
+		return stopErr
+	case stopErr != nil:
+		// It may have given up waiting, as sv(8) does after 7 seconds, and
+		// qmail-send ends all the same: started before that, it would not run.
+		h.report(stopErr)
 	}
-	h.hold(lock)
-	if stopped {
-		return queue.ErrStopped
+	for _, r := range running {
+		if err := h.awaitEnd(r, stopErr != nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (h *qmHandleRun) hold(lock *queue.Lock) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.lock = lock
+// awaitEnd waits until the qmail-send that was told to end has done so, and takes
+// its lock.
+func (h *qmHandleRun) awaitEnd(r *handled, failed bool) error {
+	begin, stop, said := time.Now(), h.stopped, false
+	for end := begin.Add(stopWait); ; {
+		if wait := time.Since(begin); !said && (failed && wait > 0 || wait > sayWait) {
+			said = true
+			if _, held := r.holder(); held {
+				h.sayWaiting(r, failed)
+			}
+		}
+		lock, err := r.q.Lock(min(lockLook, time.Until(end)), stop)
+		switch {
+		case err == nil:
+			h.hold(r, lock)
+			if stop == nil {
+				return queue.ErrStopped
+			}
+			return nil
+		case errors.Is(err, queue.ErrStopped) && stop != nil:
+			// What starts it finds it running as long as it is not through, and then
+			// nothing would be.
+			h.env.Warn("waiting for qmail-send to end, to start it again")
+			begin, stop, said = time.Now(), nil, true
+			end = begin.Add(stopWait)
+			continue
+		case !errors.Is(err, queue.ErrRunning):
+			return err
+		}
+		switch d, err := r.q.Daemon(); {
+		case err != nil || !d.IsSend() || d.Same(r.send):
+		case r.send.Pid == 0:
+			r.send = d
+		default:
+			// What supervises it does not know that it is to stay down: the lock will
+			// not be free in half an hour either.
+			return fmt.Errorf("QMAIL_STOP: %s: qmail-send ended, and process %d runs in its place: the command must keep it down", h.settings.QMailStop, d.Pid)
+		}
+		if !time.Now().Before(end) {
+			return fmt.Errorf("QMAIL_STOP: %w after %v", queue.ErrRunning, stopWait)
+		}
+	}
 }
 
-// restart gives the lock back and starts qmail-send again, if it ran before.
+// lockLook is how often it is looked who has the lock that is waited for.
+const lockLook = 500 * time.Millisecond
+
+func (h *qmHandleRun) sayWaiting(r *handled, failed bool) {
+	who := "qmail-send"
+	if r.send.Pid != 0 {
+		who = fmt.Sprintf("%s, process %d,", r.send.Name, r.send.Pid)
+	}
+	if failed {
+		h.env.Warn("waiting up to %v for %s to end", stopWait, who)
+		return
+	}
+	h.say("Waiting up to %v for %s to end...\n", stopWait, who)
+}
+
+func (h *qmHandleRun) hold(r *handled, lock *queue.Lock) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.lock, r.took = lock, true
+}
+
+// wasTold returns the queues whose qmail-send was told to end.
+func (h *qmHandleRun) wasTold() []*handled {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.told
+}
+
+// restart gives the locks back and starts qmail-send again, if it ran before.
 func (h *qmHandleRun) restart() {
 	h.restarted.Do(func() {
 		locked := h.unlock()
+		told := h.wasTold()
 		switch {
-		case !h.sendStopped.Load():
+		case len(told) == 0:
 			if locked {
 				h.say("Qmail wasn't running when qmHandle was started, so it won't be restarted.\n")
 			}
-		case locked && h.runs():
+		case !slices.ContainsFunc(told, func(r *handled) bool { return !r.up() }):
 			h.say("Qmail is already running again, so it won't be restarted.\n")
 		default:
 			h.say("Restarting qmail... ")
 			h.childOutput() // where that is stuck, a signal starts qmail-send
-			if err := h.startSend(); err != nil {
+			var err error
+			for range maxStarts {
+				h.awaitFree()
+				if err = h.startSend(); err == nil {
+					err = h.awaitStart()
+				}
+				if !errors.Is(err, errOther) {
+					break
+				}
+				h.start.Lock()
+				h.started = false
+				h.start.Unlock()
+			}
+			if err != nil {
 				h.say("\n")
 				h.report(err)
 				return
@@ -469,19 +666,52 @@ func (h *qmHandleRun) restart() {
 	})
 }
 
-// unlock gives the lock back. It reports whether it was ever taken: where it was
-// not, a qmail-send that runs may be on its way to its end.
-func (h *qmHandleRun) unlock() bool {
+// unlock gives the locks back. It reports whether there were all.
+func (h *qmHandleRun) unlock() (all bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.lock == nil {
-		return false
+	all = true
+	for _, r := range h.queues {
+		if r.took {
+			r.awaited = r.awaited || r.q.Awaited()
+			r.lock.Unlock()
+		}
+		all = all && r.took
 	}
-	h.lock.Unlock()
-	return true
+	return all
 }
 
-// startSend runs QMAIL_START, once.
+// awaitFree waits while another program has a lock, as one that waited for ours may:
+// a qmail-send that is started now would find it and end.
+func (h *qmHandleRun) awaitFree() {
+	for _, r := range h.wasTold() {
+		for begin, said := time.Now(), false; time.Since(begin) < stopWait; time.Sleep(100 * time.Millisecond) {
+			d, err := r.q.Daemon()
+			if err != nil && r.awaited && !said && time.Since(begin) < wakeWait {
+				continue // who waited has not woken up
+			}
+			if err != nil || d.IsSend() {
+				break
+			}
+			if !said {
+				said = true
+				h.env.Warn("waiting up to %v for %s, process %d, to unlock the queue, to start qmail-send again", stopWait, d.Name, d.Pid)
+			}
+		}
+	}
+}
+
+// wakeWait is how long a program that waited for the lock may take to have it.
+const wakeWait = 2 * time.Second
+
+// maxStarts is how often QMAIL_START is run where another program got the lock just
+// before qmail-send.
+const maxStarts = 3
+
+// errOther says that the lock is another program's.
+var errOther = errors.New("and qmail-send does not run")
+
+// startSend runs QMAIL_START, unless a signal has done so already.
 func (h *qmHandleRun) startSend() error {
 	h.start.Lock()
 	if h.started {
@@ -489,21 +719,79 @@ func (h *qmHandleRun) startSend() error {
 		return nil
 	}
 	h.started = true
-	return h.command("QMAIL_START", h.settings.QMailStart, h.start.Unlock)
+	_, err := h.command("QMAIL_START", h.settings.QMailStart, h.start.Unlock)
+	return err
+}
+
+// startWait is how long qmail-send may take to have its lock: what starts it may
+// return at once. It is taken before the queue is read, however large that is
+// (qmail-send.c). Tests wait less.
+var startWait = 10 * time.Second
+
+// awaitStart waits until qmail-send runs, wherever it was told to end. A look in
+// /proc takes no lock: just then qmail-send could not take it.
+func (h *qmHandleRun) awaitStart() error {
+	end := time.Now().Add(startWait)
+	for _, r := range h.wasTold() {
+		for !r.up() && lockedByOther(r.q) == nil && time.Now().Before(end) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		d, held := r.holder()
+		switch {
+		case r.up() || held && d.Pid == 0 && r.took: // by one that cannot be seen, as in a container
+		case held && d.Same(r.send):
+			return r.inQueue(fmt.Errorf("qmail-send, process %d, has not ended yet: if it does, see that it runs again", d.Pid))
+		case held && d.Pid != 0:
+			return r.inQueue(fmt.Errorf("QMAIL_START: %s: the queue is locked by %s, process %d, %w", h.settings.QMailStart, d.Name, d.Pid, errOther))
+		case held:
+			return r.inQueue(errors.New("it cannot be seen whether qmail-send has ended: if it does, see that it runs again"))
+		default:
+			return r.inQueue(fmt.Errorf("QMAIL_START: %s: qmail-send does not run %v later", h.settings.QMailStart, startWait))
+		}
+	}
+	return nil
 }
 
 // atLast is for a signal that comes again, while what is at hand does not end:
 // qmail-send runs again before this process dies.
 func (h *qmHandleRun) atLast() {
 	h.quiet.Store(true)
-	if h.sendStopped.Load() && !(h.unlock() && h.runs()) {
-		h.report(h.startSend())
+	told := h.wasTold()
+	h.unlock()
+	if !slices.ContainsFunc(told, func(r *handled) bool { return !r.up() }) {
+		return
+	}
+	h.report(h.startSend())
+	for _, r := range told {
+		if d, err := r.q.Daemon(); err == nil && d.Same(r.send) {
+			h.env.Warn("qmail-send, process %d, has not ended yet: when it does, see that it runs again", d.Pid)
+		}
 	}
 }
 
-func (h *qmHandleRun) runs() bool {
-	runs, err := sendRuns(h.q)
-	return err == nil && runs
+// A handled is a queue and what qmHandle knows of its qmail-send.
+type handled struct {
+	*removal
+	send queue.Daemon // that ran at first; zero: none, or it could not be seen
+	took bool         // the lock was taken
+
+	awaited bool // and another program waited for it when it was given back
+}
+
+// up reports whether a qmail-send runs that was not told to end.
+func (r *handled) up() bool {
+	d, err := r.q.Daemon()
+	return err == nil && d.IsSend() && !d.Same(r.send) && (r.took || r.send.Pid != 0)
+}
+
+// holder reports whether the queue is locked, and by whom: the zero Daemon where
+// that cannot be seen.
+func (r *handled) holder() (queue.Daemon, bool) {
+	if d, err := r.q.Daemon(); err == nil {
+		return d, true
+	}
+	runs, err := sendRuns(r.q)
+	return queue.Daemon{}, err == nil && runs
 }
 
 // say prints what the script says.
@@ -517,10 +805,10 @@ func (h *qmHandleRun) say(format string, a ...any) {
 const shellBytes = "|&;<>()$`\\\"'*?[]#~=%!{}\n"
 
 // command runs one of the settings' commands, by the shell only where it needs
-// one, and calls begun when it is under way. It is in a process group of its
-// own: what a terminal sends to end qmHandle must not end what stops or starts
-// qmail.
-func (h *qmHandleRun) command(key, line string, begun func()) error {
+// one, and calls under when it is under way, or cannot be; begun tells which. It is
+// in a process group of its own: what a terminal sends to end qmHandle must not end
+// what stops or starts qmail.
+func (h *qmHandleRun) command(key, line string, under func()) (begun bool, err error) {
 	var argv []string
 	if strings.ContainsAny(line, shellBytes) {
 		argv = []string{"/bin/sh", "-c", line}
@@ -528,23 +816,24 @@ func (h *qmHandleRun) command(key, line string, begun func()) error {
 		argv = strings.Fields(line)
 	}
 	if len(argv) == 0 {
-		begun()
-		return fmt.Errorf("%s: empty command", key)
+		under()
+		return false, fmt.Errorf("%s: empty command", key)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdout = h.childOutput()
 	cmd.Stderr = fileOrNil(cli.FileOf(h.env.Stderr))
-	err := cmd.Start()
-	begun()
-	if err == nil {
+	err = cmd.Start()
+	begun = err == nil
+	under()
+	if begun {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %s: %w", key, line, err)
+		return begun, fmt.Errorf("%s: %s: %w", key, line, err)
 	}
-	return nil
+	return begun, nil
 }
 
 // childOutput returns what a child gets of standard output: nothing where nobody
@@ -564,35 +853,15 @@ func fileOrNil(f *os.File) io.Writer {
 	return f
 }
 
-// alarm is -a.
+// alarm is -a. Where qmail-send was stopped here, it is done when that runs again.
 func (h *qmHandleRun) alarm() error {
 	if h.opt.dryRun {
 		return nil
 	}
-	if h.sendStopped.Load() {
-		h.awaitStart()
-	}
-	return alarm(h.q)
-}
-
-// startWait is how long qmail-send may take to start before -a gives up: what
-// starts it may return at once.
-const startWait = 5 * time.Second
-
-// awaitStart takes no lock to see whether somebody has it: just then qmail-send
-// could not take it.
-func (h *qmHandleRun) awaitStart() {
-	up := func() bool {
-		d, err := h.q.Daemon()
-		return err == nil && !slices.Contains(ourNames, d.Name)
-	}
-	for end := time.Now().Add(startWait); !up() && time.Now().Before(end); {
-		select {
-		case <-h.stopped:
-			return
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	return h.each(func() error {
+		h.report(h.inQueue(alarm(h.q)))
+		return nil
+	})
 }
 
 func (h *qmHandleRun) version() error {

@@ -1,10 +1,6 @@
 package applets
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"kowaza/internal/cli"
@@ -106,22 +102,4 @@ func (e *outcome) close() {
 	if e.holding != nil {
 		e.holding.Close()
 	}
-}
-
-// virtualDomains reads qmail's control file of that name; one that is not there has no
-// domains.
-func virtualDomains(file string) (queue.VirtualDomains, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	v, err := queue.ReadVirtualDomains(f)
-	if errors.Is(err, queue.ErrTooLarge) {
-		err = fmt.Errorf("%s: %w", file, err)
-	}
-	return v, err
 }

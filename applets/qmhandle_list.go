@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"kowaza/internal/cli"
 	"kowaza/internal/escape"
 	"kowaza/internal/message"
 	"kowaza/internal/queue"
@@ -27,12 +28,26 @@ const (
 
 // takes reports whether a list shows the message. In the script's lists, as in
 // qmail-qread's, a message stands from when it is preprocessed; in JSON each has
-// its state, and all are there.
-func (k listKind) takes(f queue.Found, json bool) bool {
-	if !f.Has(queue.Mess) || !json && !f.Has(queue.Info) {
+// its state, and all are there; and where lists are narrowed, all are that a removal
+// would choose among.
+func (h *qmHandleRun) takes(kind listKind, f queue.Found) bool {
+	if !f.Has(queue.Mess) {
 		return false
 	}
-	switch k {
+	switch {
+	case len(h.narrow) > 0:
+		if !f.State().Committed() {
+			return false
+		}
+	case h.json:
+	case h.q.Denied(queue.Info) != nil: // nor can it be told what is half received
+		if f.Has(queue.Todo) {
+			return false
+		}
+	case !f.Has(queue.Info):
+		return false
+	}
+	switch kind {
 	case localOnly:
 		return f.Has(queue.Local)
 	case remoteOnly:
@@ -41,13 +56,48 @@ func (k listKind) takes(f queue.Found, json bool) bool {
 	return true
 }
 
+// needs reports those of the places that may not be read: what is done without them
+// is less than was asked for.
+func (h *qmHandleRun) needs(places ...queue.Place) {
+	for _, p := range places {
+		if err := h.q.Denied(p); err != nil {
+			h.unreadable(err)
+		}
+	}
+}
+
 // list is -l, -L and -R.
 func (h *qmHandleRun) list(kind listKind) error {
 	var counts statistics
-	err := queue.List(h.q, queue.Listing{
+	err := h.each(func() error { return h.listHere(kind, &counts) })
+	if err != nil || h.isStopped() || h.numbersOnly || h.json {
+		return err
+	}
+	if len(h.narrow) > 0 {
+		return h.statistics()
+	}
+	h.sayStatistics(counts)
+	return nil
+}
+
+// listHere lists the queue at hand, and counts what is in it.
+func (h *qmHandleRun) listHere(kind listKind, counts *statistics) error {
+	h.needs(queue.Info)
+	switch {
+	case h.json:
+		h.needs(queue.Todo, queue.Intd, queue.Bounce, queue.Local, queue.Remote, queue.Suppl)
+	case kind == localOnly:
+		h.needs(queue.Local)
+	case kind == remoteOnly:
+		h.needs(queue.Remote, queue.Suppl)
+	}
+	if !h.numbersOnly && !h.json {
+		counts.leaveOut(h)
+	}
+	return queue.List(h.q, queue.Listing{
 		Keep: func(f queue.Found) bool {
 			counts.add(f)
-			return kind.takes(f, h.json)
+			return h.takes(kind, f)
 		},
 		Header: !h.numbersOnly,
 		Failed: h.unreadable,
@@ -65,24 +115,6 @@ func (h *qmHandleRun) list(kind listKind) error {
 		_, err := h.env.Stdout.Write(*text)
 		return err == nil && !h.isStopped()
 	})
-	if err != nil || h.isStopped() || h.numbersOnly || h.json {
-		return err
-	}
-	if len(h.narrow) > 0 {
-		return h.statistics()
-	}
-	h.sayStatistics(counts)
-	return nil
-}
-
-// narrowed reports whether a list that is narrowed still has the message.
-func (h *qmHandleRun) narrowed(m *queue.Message) bool {
-	for _, c := range h.narrow {
-		if !c.envelope(m) {
-			return false
-		}
-	}
-	return true
 }
 
 // row returns what a list has for a message.
@@ -126,7 +158,9 @@ func (h *qmHandleRun) showText(b *bytes.Buffer, m *queue.Message) {
 	label := func(name, value string) {
 		b.WriteString("  " + h.paint(blue, name) + ": " + value + "\n")
 	}
-	label("Return-path", escape.String(m.Sender))
+	if h.q.Denied(queue.Info) == nil || m.SenderKnown {
+		label("Return-path", escape.String(m.Sender))
+	}
 	for _, f := range []struct {
 		name  string
 		field queue.Field
@@ -143,47 +177,58 @@ func (h *qmHandleRun) showText(b *bytes.Buffer, m *queue.Message) {
 
 // A statistics counts messages, each once.
 type statistics struct {
-	Total      int `json:"total"`
-	Local      int `json:"local"`
-	Remote     int `json:"remote"`
-	Bounces    int `json:"bounces"`
-	Preprocess int `json:"preprocess"`
+	total, local, remote, bounces, preprocess int
+	orphans                                   int // numbers that have pieces and no message
+
+	noLocal, noRemote, noBounces bool // could not be counted
 }
 
-// add counts what qmail-qstat does, too: in Total all that have a mess file, in
-// Preprocess those that have one in todo.
+// add counts what qmail-qstat does, too: in total all that have a mess file, in
+// preprocess those that have one in todo.
 func (s *statistics) add(f queue.Found) {
-	if !f.Has(queue.Mess) {
-		return
-	}
-	s.Total++
 	count := func(n *int, is bool) {
 		if is {
 			*n++
 		}
 	}
-	count(&s.Local, f.Has(queue.Local))
-	count(&s.Remote, f.HasRemote())
-	count(&s.Bounces, f.Has(queue.Bounce))
-	count(&s.Preprocess, f.Has(queue.Todo))
+	if !f.Has(queue.Mess) {
+		s.orphans++
+		return
+	}
+	s.total++
+	count(&s.local, f.Has(queue.Local))
+	count(&s.remote, f.HasRemote())
+	count(&s.bounces, f.Has(queue.Bounce))
+	count(&s.preprocess, f.Has(queue.Todo))
+}
+
+// leaveOut notes what cannot be counted in the queue at hand, and reports it.
+func (s *statistics) leaveOut(h *qmHandleRun) {
+	h.needs(queue.Todo, queue.Local, queue.Remote, queue.Suppl, queue.Bounce)
+	s.noLocal = s.noLocal || h.q.Denied(queue.Local) != nil
+	s.noRemote = s.noRemote || h.q.Denied(queue.Remote) != nil || h.q.Denied(queue.Suppl) != nil
+	s.noBounces = s.noBounces || h.q.Denied(queue.Bounce) != nil
 }
 
 // count counts all messages, for which names are enough, or those that lists are
 // narrowed to.
 func (h *qmHandleRun) count() (counts statistics, err error) {
-	if len(h.narrow) == 0 {
-		err = h.q.Scan(func(f queue.Found) bool {
-			counts.add(f)
-			return !h.isStopped()
-		}, h.unreadable)
-		return counts, err
-	}
-	err = h.q.List(queue.Listing{Failed: h.unreadable}, func(m *queue.Message) bool {
-		h.problems(m)
-		if h.narrowed(m) {
-			counts.add(m.Found)
+	err = h.each(func() error {
+		counts.leaveOut(h)
+		if len(h.narrow) == 0 {
+			return h.q.Scan(func(f queue.Found) bool {
+				counts.add(f)
+				return !h.isStopped()
+			}, h.unreadable)
 		}
-		return !h.isStopped()
+		h.needs(queue.Info)
+		return queue.List(h.q, queue.Listing{Failed: h.unreadable}, h.narrowed, func(m *queue.Message, fits bool) bool {
+			h.problems(m)
+			if fits {
+				counts.add(m.Found)
+			}
+			return !h.isStopped()
+		})
 	})
 	return counts, err
 }
@@ -195,14 +240,32 @@ func (h *qmHandleRun) statistics() error {
 		return err
 	}
 	if h.json {
-		line, err := json.Marshal(counts)
-		if err != nil {
-			return err
-		}
-		h.say("%s\n", line)
-		return nil
+		return h.sayJSON(counts)
 	}
 	h.sayStatistics(counts)
+	return nil
+}
+
+// sayJSON prints statistics as an object; null is what could not be counted.
+func (h *qmHandleRun) sayJSON(s statistics) error {
+	number := func(n int, not bool) *int {
+		if not {
+			return nil
+		}
+		return &n
+	}
+	line, err := json.Marshal(struct {
+		Total      int  `json:"total"`
+		Local      *int `json:"local"`
+		Remote     *int `json:"remote"`
+		Bounces    *int `json:"bounces"`
+		Preprocess int  `json:"preprocess"`
+		Orphans    int  `json:"orphans"`
+	}{s.total, number(s.local, s.noLocal), number(s.remote, s.noRemote), number(s.bounces, s.noBounces), s.preprocess, s.orphans})
+	if err != nil {
+		return err
+	}
+	h.say("%s\n", line)
 	return nil
 }
 
@@ -210,35 +273,56 @@ func (h *qmHandleRun) sayStatistics(s statistics) {
 	for _, l := range []struct {
 		what string
 		n    int
+		not  bool
 	}{
-		{"Total messages", s.Total},
-		{"Messages with local recipients", s.Local},
-		{"Messages with remote recipients", s.Remote},
-		{"Messages with bounces", s.Bounces},
-		{"Messages in preprocess", s.Preprocess},
+		{"Total messages", s.total, false},
+		{"Messages with local recipients", s.local, s.noLocal},
+		{"Messages with remote recipients", s.remote, s.noRemote},
+		{"Messages with bounces", s.bounces, s.noBounces},
+		{"Messages in preprocess", s.preprocess, false},
 	} {
-		h.say("%s: %d\n", h.paint(red, l.what), l.n)
+		if !l.not {
+			h.say("%s: %d\n", h.paint(red, l.what), l.n)
+		}
+	}
+	if s.orphans > 0 {
+		h.env.Warn("pieces without a message: those of %s: qqclean --orphans removes them", cli.Count(int64(s.orphans), "number"))
 	}
 }
 
 // show is -m: a copy of the message, byte for byte, but on a terminal, where
 // it must not give orders.
 func (h *qmHandleRun) show(n uint64) error {
-	found, err := h.q.Find(n)
-	if err == nil && !found.Has(queue.Mess) {
-		err = queue.ErrOrphan
+	met := false
+	err := h.each(func() error {
+		found, err := h.q.Find(n)
+		if err == queue.ErrNotFound {
+			return nil
+		}
+		met = true
+		if err == nil && !found.Has(queue.Mess) {
+			err = queue.ErrOrphan
+		}
+		if err != nil {
+			h.fail(n, err)
+			return nil
+		}
+		return h.showFound(found)
+	})
+	if !met && err == nil {
+		h.missing(n)
 	}
-	if err != nil {
-		h.fail(n, err)
-		return nil
-	}
+	return err
+}
+
+func (h *qmHandleRun) showFound(found queue.Found) error {
 	f, err := h.q.OpenMessage(found)
 	if err != nil {
-		h.fail(n, err)
+		h.fail(found.Number, err)
 		return nil
 	}
 	defer f.Close()
-	h.say("\n --------------\nMESSAGE NUMBER %d \n --------------\n", n)
+	h.say("\n --------------\nMESSAGE NUMBER %d \n --------------\n", found.Number)
 	if !h.onTerminal() {
 		_, err = io.Copy(h.env.Stdout, f)
 		return err
@@ -258,27 +342,39 @@ func (h *qmHandleRun) onTerminal() bool {
 func (h *qmHandleRun) renew(re *regexp.Regexp, argument string) error {
 	h.say("Looking for messages with recipients in %s\n", escape.String(argument))
 	met := false
-	err := h.q.List(queue.Listing{
-		Keep:   func(f queue.Found) bool { return f.State() == queue.S5 && f.HasRemote() },
-		Failed: h.unreadable,
-	}, func(m *queue.Message) bool {
-		h.problems(m)
-		if !remoteMatch(m, re) {
-			return !h.isStopped()
-		}
-		met = true
-		h.say("Message %d being tagged for earlier retry (and lengthened stay in queue)!\n", m.Number)
-		if !h.opt.dryRun {
-			if err := h.q.Renew(m, h.env.Now().Truncate(time.Microsecond)); err != nil {
-				h.fail(m.Number, err)
+	err := h.each(func() error {
+		h.needs(queue.Info, queue.Remote, queue.Suppl)
+		return h.q.List(queue.Listing{
+			Keep:   func(f queue.Found) bool { return f.State() == queue.S5 && f.HasRemote() },
+			Failed: h.unreadable,
+		}, func(m *queue.Message) bool {
+			h.problems(m)
+			if remoteMatch(m, re) && h.narrowed(m) {
+				met = true
+				h.renewOne(m)
 			}
-		}
-		return !h.isStopped()
+			return !h.isStopped()
+		})
 	})
 	if err == nil && !met && !h.isStopped() {
 		h.say("No messages with recipients in %s found in the queue!\n", escape.String(argument))
 	}
 	return err
+}
+
+// renewOne says that it was done when it was, or would be.
+func (h *qmHandleRun) renewOne(m *queue.Message) {
+	var err error
+	if h.opt.dryRun {
+		err = h.q.MayMark(m)
+	} else {
+		err = h.q.Renew(m, h.env.Now().Truncate(time.Microsecond))
+	}
+	if err != nil {
+		h.fail(m.Number, err)
+		return
+	}
+	h.say("Message %d being tagged for earlier retry (and lengthened stay in queue)!\n", m.Number)
 }
 
 func remoteMatch(m *queue.Message, re *regexp.Regexp) bool {

@@ -334,17 +334,15 @@ func TestNotRunning(t *testing.T) {
 	}
 }
 
-// TestOtherHolder proves that another run of ours with the lock is no qmail-send:
-// nothing is stopped, and nothing started that did not run.
-func TestOtherHolder(t *testing.T) {
-	s := newSendTest(t)
-	s.mail()
-	before := s.tree()
+// flockAs has flock(1), called so, hold the lock of a queue until the returned func is
+// called.
+func flockAs(t *testing.T, queue, name string) (pid int, end func()) {
+	t.Helper()
 	flock, err := exec.LookPath("flock")
 	must(t, err)
-	qqclean := filepath.Join(t.TempDir(), "qqclean")
-	must(t, os.Symlink(flock, qqclean))
-	other := exec.Command(qqclean, s.Dir+"/lock/sendmutex", "sh", "-c", "echo; read x")
+	link := filepath.Join(t.TempDir(), name)
+	must(t, os.Symlink(flock, link))
+	other := exec.Command(link, queue+"/lock/sendmutex", "sh", "-c", "echo; read x")
 	in, err := other.StdinPipe()
 	must(t, err)
 	out, err := other.StdoutPipe()
@@ -352,59 +350,274 @@ func TestOtherHolder(t *testing.T) {
 	must(t, other.Start())
 	_, err = out.Read(make([]byte, 1))
 	must(t, err)
+	return other.Process.Pid, func() { in.Close(); other.Wait() }
+}
+
+// TestOtherHolder proves that another run of ours, or any program but qmail-send,
+// with the lock is said, and is no reason to stop qmail or to start it.
+func TestOtherHolder(t *testing.T) {
+	for _, name := range []string{"qqclean", "backup"} {
+		s := newSendTest(t)
+		n := s.mail()
+		before := s.tree()
+		pid, end := flockAs(t, s.Dir, name)
+		want := fmt.Sprintf("the queue is locked by %s, process %d\n", name, pid)
+		for _, argv := range [][]string{{"qmHandle", "-D"}, {"qmHandle", "--live", "-D"}, {"qqclean", strconv.FormatUint(n, 10)}} {
+			if _, errs, status := s.run("", argv...); status != 1 || errs != argv[0]+": "+want {
+				t.Errorf("%q: status %d, %q; want %q", argv, status, errs, want)
+			}
+		}
+		compare(t, "after that", s.tree(), before)
+		end()
+		s.happened()
+	}
+}
+
+// TestInheritedLock proves that a lock whose taker is gone, as flock(1) is that a
+// shell calls for a descriptor of its own, is that shell's: one that is called like a
+// qmail-send is one, any other is said.
+func TestInheritedLock(t *testing.T) {
+	for _, name := range []string{"send-by-shell", "backup"} {
+		s := newSendTest(t)
+		s.mail()
+		s.configure()
+		script := s.dir + "/" + name
+		must(t, os.WriteFile(script, []byte("#!/bin/sh\nexec 9<>\"$1\"; flock -n 9 || exit 1; echo; read x\n"), 0o755))
+		other := exec.Command(script, s.Dir+"/lock/sendmutex")
+		in, err := other.StdinPipe()
+		must(t, err)
+		out, err := other.StdoutPipe()
+		must(t, err)
+		must(t, other.Start())
+		_, err = out.Read(make([]byte, 1))
+		must(t, err)
+		want := "qmHandle: qmail-send is running: set QMAIL_STOP"
+		if name == "backup" {
+			want = fmt.Sprintf("qmHandle: the queue is locked by backup, process %d\n", other.Process.Pid)
+		}
+		if _, errs, status := s.run("", "qmHandle", "-D"); status != 1 || !strings.HasPrefix(errs, want) {
+			t.Errorf("status %d, %s; want %s", status, errs, want)
+		}
+		in.Close()
+		other.Wait()
+	}
+}
+
+// waitAtMost sets what is waited for qmail-send, for one test.
+func waitAtMost(t *testing.T, toStop, toStart time.Duration) {
+	stop, start := stopWait, startWait
+	stopWait, startWait = toStop, toStart
+	t.Cleanup(func() { stopWait, startWait = stop, start })
+}
+
+// sending returns the process that stands for qmail-send.
+func (s *sendTest) sending() int {
+	s.t.Helper()
+	text, err := os.ReadFile(s.dir + "/pid")
+	must(s.t, err)
+	pid, err := strconv.Atoi(string(text))
+	must(s.t, err)
+	return pid
+}
+
+// TestStopFails proves that where QMAIL_STOP fails and qmail-send goes on, nothing
+// is touched; that it is said, and that it may end later; and that where nothing was
+// run nothing is waited for or started.
+func TestStopFails(t *testing.T) {
+	waitAtMost(t, 200*time.Millisecond, 200*time.Millisecond)
+	s := newSendTest(t)
+	n := s.mail()
+	s.start()
+	before := s.tree()
+	s.script("stop", "exit 3")
 	_, errs, status := s.run("", "qmHandle", "-D")
-	if want := fmt.Sprintf("qmHandle: the queue is locked by qqclean, process %d\n", other.Process.Pid); status != 1 || errs != want {
+	want := fmt.Sprintf("qmHandle: QMAIL_STOP: %s/stop: exit status 3\n"+
+		"qmHandle: waiting up to 200ms for qmail-send, process %d, to end\n"+
+		"qmHandle: qmail-send, process %[2]d, has not ended yet: if it does, see that it runs again\n"+
+		"qmHandle: QMAIL_STOP: qmail-send is running after 200ms\n", s.dir, s.sending())
+	if status != 1 || errs != want {
 		t.Errorf("status %d, %q; want %q", status, errs, want)
 	}
-	compare(t, "after that", s.tree(), before)
-	in.Close()
-	other.Wait()
+	compare(t, "exit 3", s.tree(), before)
+	s.wait("start")
+	s.wantPieces(n, whole...)
+	if !s.runs() {
+		t.Error("qmail-send does not run")
+	}
+
+	s = newSendTest(t)
+	s.mail()
+	s.start()
+	before = s.tree()
+	s.configure("QMAIL_STOP=/nonexistent/stop now", "QMAIL_START="+s.dir+"/start")
+	if out, errs, status := s.run("", "qmHandle", "-D"); status != 1 || !strings.Contains(errs, "qmHandle: QMAIL_STOP: /nonexistent/stop now: ") || strings.Contains(out, "estart") {
+		t.Errorf("status %d, %s%s", status, out, errs)
+	}
+	compare(t, "/nonexistent/stop", s.tree(), before)
 	s.happened()
 }
 
-// TestStopFails proves that nothing is touched where QMAIL_STOP fails, and that
-// qmail-send runs afterwards, whether or not it was told to end.
-func TestStopFails(t *testing.T) {
-	for _, stop := range []string{"exit 3", `kill -TERM "$(cat "$dir/pid")"; exit 3`} {
+// TestStopTimesOut proves that where QMAIL_STOP gives up while qmail-send is still
+// ending, as sv(8) does, it is started when it has ended and not before, so that it
+// runs afterwards; that the messages go, and that the failure is status 1: by
+// QMAIL_STARTs of which one would start nothing while the other still runs.
+func TestStopTimesOut(t *testing.T) {
+	for _, start := range []string{"", "flock -n queue/lock/sendmutex true || exit 9"} {
 		s := newSendTest(t)
 		n := s.mail()
 		s.start()
-		before := s.tree()
-		s.script("stop", stop)
-		_, errs, status := s.run("", "qmHandle", "-D")
-		if want := "qmHandle: QMAIL_STOP: " + s.dir + "/stop: exit status 3\n"; status != 1 || errs != want {
-			t.Errorf("status %d, %q; want %q", status, errs, want)
+		release := s.hold()
+		s.script("stop", `kill -TERM "$(cat "$dir/pid")"; exit 1`)
+		text, err := os.ReadFile(s.dir + "/start")
+		must(t, err)
+		s.script("start", "cd "+s.dir+"\n"+start+"\n"+string(text))
+		cmd := s.command("-falice@a.example")
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		stderr, err := cmd.StderrPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		lines := bufio.NewReader(stderr)
+		for _, want := range []string{
+			fmt.Sprintf("qmHandle: QMAIL_STOP: %s/stop: exit status 1\n", s.dir),
+			fmt.Sprintf("qmHandle: waiting up to 30m0s for qmail-send, process %d, to end\n", s.sending()),
+		} {
+			if line, err := lines.ReadString('\n'); err != nil || line != want {
+				t.Errorf("%q, %v; want %q", line, err, want)
+			}
 		}
-		compare(t, stop, s.tree(), before)
-		s.wait("start")
-		if stop != "exit 3" {
-			s.wait("up")
+		s.wait("TERM")
+		release()
+		rest, err := io.ReadAll(lines)
+		if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+			t.Errorf("%v", err)
 		}
-		s.wantPieces(n, whole...)
+		if err != nil || len(rest) > 0 || !strings.HasSuffix(out.String(), "Restarting qmail... done (hopefully).\n") {
+			t.Errorf("%s%s, %v", out.String(), rest, err)
+		}
+		s.wait("up")
+		if i := slices.Index(s.seen, "start"); i < slices.Index(s.seen, "down") {
+			t.Errorf("happened: %q", s.seen)
+		}
+		s.wantPieces(n)
 		if !s.runs() {
-			t.Errorf("%s: qmail-send does not run", stop)
+			t.Error("qmail-send does not run")
 		}
 	}
+}
+
+// TestRestartedAtOnce proves that a supervisor that starts qmail-send again at once
+// is an error without a long wait, that nothing is touched, and that qmail-send is
+// not started once more.
+func TestRestartedAtOnce(t *testing.T) {
+	s := newSendTest(t)
+	n := s.mail()
+	s.start()
+	before := s.tree()
+	// The next one waits for the lock before the first lets it go.
+	s.script("stop", `"$dir/start"; `+untilWaited+`; kill -TERM "$(cat "$dir/pid")"`)
+	out, errs, status := s.run("", "qmHandle", "-D")
+	if want := fmt.Sprintf("qmHandle: QMAIL_STOP: %s/stop: qmail-send ended, and process %d runs in its place: the command must keep it down\n", s.dir, s.sending()); status != 1 || errs != want {
+		t.Errorf("status %d, %q; want %q", status, errs, want)
+	}
+	if !strings.HasSuffix(out, "Qmail is already running again, so it won't be restarted.\n") {
+		t.Errorf("%s", out)
+	}
+	compare(t, "after that", s.tree(), before)
+	s.wantPieces(n, whole...)
+	if strings.Count(strings.Join(s.seen, " "), "start") > 1 || !s.runs() {
+		t.Errorf("happened: %q; qmail-send runs: %v", s.seen, s.runs())
+	}
+}
+
+// TestStartsNobody proves that a QMAIL_START that reports success, after which nobody
+// has the lock, or another program has it, is an error, and is not called done.
+func TestStartsNobody(t *testing.T) {
+	waitAtMost(t, stopWait, 300*time.Millisecond)
 	s := newSendTest(t)
 	s.mail()
 	s.start()
-	s.configure("QMAIL_STOP=/nonexistent/stop now", "QMAIL_START="+s.dir+"/start")
-	if _, errs, status := s.run("", "qmHandle", "-D"); status != 1 || !strings.Contains(errs, "qmHandle: QMAIL_STOP: /nonexistent/stop now: ") {
-		t.Errorf("status %d, %s", status, errs)
+	s.script("start", "exit 0")
+	out, errs, status := s.run("", "qmHandle", "-D")
+	if want := "qmHandle: QMAIL_START: " + s.dir + "/start: qmail-send does not run 300ms later\n"; status != 1 || errs != want {
+		t.Errorf("status %d, %q; want %q", status, errs, want)
+	}
+	if strings.Contains(out, "hopefully") {
+		t.Errorf("%s", out)
+	}
+}
+
+// untilWaited waits, in a script, until somebody waits for the lock: proc_locks(5).
+const untilWaited = `ino=$(stat -Lc %i "$dir/queue/lock/sendmutex")
+	until grep -q -e "-> FLOCK.*:$ino " /proc/locks; do sleep 0.02; done`
+
+// TestBackup proves that a program that gets the lock before qmHandle, or while that
+// has it waits for it and gets it before qmail-send is started, is waited for, since
+// qmail-send could not start; and that in the second case that is said.
+func TestBackup(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		s := newSendTest(t)
+		for range 800 { // what is said of them is more than the pipe and the buffer hold
+			s.mail()
+		}
+		s.start()
+		must(t, unix.Mkfifo(s.dir+"/backup", 0o600))
+		flock, err := exec.LookPath("flock")
+		must(t, err)
+		must(t, os.Symlink(flock, s.dir+"/tar"))
+		s.script("backup-begins", `"$dir/tar" "$dir/queue/lock/sendmutex" sh -c 'echo locked >"$1/events"; read x <"$1/backup"' - "$dir" </dev/null >/dev/null 2>&1 &
+			`+untilWaited)
+		if !after {
+			must(t, os.Symlink("backup-begins", s.dir+"/at-end"))
+		}
+		cmd := s.command("-D")
+		out := slowReader(t, cmd)
+		stderr, err := cmd.StderrPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		if after {
+			lines := untilSlotted(t, out) // it has the lock
+			must(t, exec.Command(s.dir+"/backup-begins").Run())
+			go io.Copy(io.Discard, lines)
+		} else {
+			go io.Copy(io.Discard, out)
+		}
+		s.wait("locked")
+		errs := bufio.NewReader(stderr)
+		if after {
+			if line, err := errs.ReadString('\n'); err != nil || !strings.HasPrefix(line, "qmHandle: waiting up to 30m0s for tar, process ") ||
+				!strings.HasSuffix(line, ", to unlock the queue, to start qmail-send again\n") {
+				t.Errorf("%q, %v", line, err)
+			}
+		}
+		if slices.Contains(s.seen, "start") {
+			t.Errorf("happened: %q", s.seen)
+		}
+		f, err := os.OpenFile(s.dir+"/backup", os.O_WRONLY, 0)
+		must(t, err)
+		f.Close()
+		if rest, err := io.ReadAll(errs); err != nil || len(rest) > 0 {
+			t.Errorf("%s, %v", rest, err)
+		}
+		must(t, cmd.Wait())
+		s.wait("up")
+		if left := s.files(); len(left) > 0 || !s.runs() {
+			t.Errorf("%d files are left, qmail-send runs: %v", len(left), s.runs())
+		}
 	}
 }
 
 // TestStopTooSlow proves that a qmail-send that does not end in time is an
 // error, that nothing is removed then, and that it is started for when it ends.
 func TestStopTooSlow(t *testing.T) {
-	defer func(d time.Duration) { stopWait = d }(stopWait)
-	stopWait = 200 * time.Millisecond
+	waitAtMost(t, 200*time.Millisecond, 200*time.Millisecond)
 	s := newSendTest(t)
 	n := s.mail()
 	s.start()
 	release := s.hold()
 	_, errs, status := s.run("", "qmHandle", "-D")
-	if want := "qmHandle: QMAIL_STOP: qmail-send is running after 200ms\n"; status != 1 || errs != want {
+	want := fmt.Sprintf("qmHandle: qmail-send, process %d, has not ended yet: if it does, see that it runs again\nqmHandle: QMAIL_STOP: qmail-send is running after 200ms\n", s.sending())
+	if status != 1 || errs != want {
 		t.Errorf("status %d, %q; want %q", status, errs, want)
 	}
 	s.wantPieces(n, whole...)
@@ -434,7 +647,7 @@ func TestStartAfterErrors(t *testing.T) {
 		"a file that cannot be removed": func(s *sendTest, n uint64) ([]string, string) {
 			must(s.t, os.Remove(s.Path("local", n)))
 			must(s.t, os.Mkdir(s.Path("local", n), 0o755))
-			return []string{"-D"}, "is a directory"
+			return []string{fmt.Sprintf("-d%d", n), "-falice@a.example"}, "is a directory"
 		},
 		"a number that is no inode": func(s *sendTest, n uint64) ([]string, string) {
 			text, err := os.ReadFile(s.Path("mess", n))
@@ -448,7 +661,7 @@ func TestStartAfterErrors(t *testing.T) {
 			must(s.t, os.WriteFile(fmt.Sprintf("%s/%d.json", dir, n), nil, 0o600))
 			return []string{"-D", "--save", dir}, "file exists"
 		},
-		"a queue that contradicts itself": func(s *sendTest, n uint64) ([]string, string) {
+		"a file that belongs nowhere": func(s *sendTest, n uint64) ([]string, string) {
 			must(s.t, os.WriteFile(s.Dir+"/info/1/3", nil, 0o600))
 			return []string{"-D"}, "wrong sub-directory"
 		},
@@ -464,7 +677,7 @@ func TestStartAfterErrors(t *testing.T) {
 		}
 		s.wait("up")
 		s.happened("stop", "TERM", "down", "start", "up")
-		if s.pieces(n) == nil || s.pieces(good) != nil && why != "wrong sub-directory" {
+		if (s.pieces(n) == nil) != (why == "wrong sub-directory") || s.pieces(good) != nil {
 			t.Errorf("%s: left are %q and %q", name, s.pieces(n), s.pieces(good))
 		}
 	}

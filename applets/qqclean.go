@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -168,6 +169,7 @@ type qqcleanRun struct {
 	numbers *numberSet
 	all     bool // all orphans
 	verbose bool
+	kinds   []string // of records, that were named
 }
 
 func (c *qqcleanRun) run(wait time.Duration) error {
@@ -187,12 +189,8 @@ func (c *qqcleanRun) run(wait time.Duration) error {
 		env.WarnedAll(queuePlace)
 		return err
 	}
-	missing := queue.ErrNotFound
-	if c.unread.Load() {
-		missing = errors.New("not found: not all of the queue could be read")
-	}
 	for _, n := range c.numbers.missing() {
-		c.fail(n, missing)
+		c.fail(n, c.notFound())
 	}
 	if c.verbose {
 		env.Warn("%s %s, %s", cli.Count(c.removed.Load(), "message"), c.gone(), cli.Count(c.bytes, "byte"))
@@ -229,7 +227,7 @@ func (c *qqcleanRun) clean(wait time.Duration, stop <-chan struct{}) error {
 	default:
 		lock, err := c.q.Lock(wait, stop)
 		if err != nil {
-			return stopFirst(err)
+			return stopFirst(c.q, err)
 		}
 		defer lock.Unlock()
 		check := lock.Check
@@ -241,6 +239,7 @@ func (c *qqcleanRun) clean(wait time.Duration, stop <-chan struct{}) error {
 		}
 		c.lock = lock
 	}
+	c.odd()
 	list := c.q.List
 	if c.few() {
 		list = func(l queue.Listing, each func(*queue.Message) bool) error {
@@ -266,11 +265,14 @@ func (c *qqcleanRun) clean(wait time.Duration, stop <-chan struct{}) error {
 }
 
 // stopFirst says of an ErrRunning what to do.
-func stopFirst(err error) error {
-	if errors.Is(err, queue.ErrRunning) {
-		return fmt.Errorf("%w: stop it first", err)
+func stopFirst(q *queue.Queue, err error) error {
+	if !errors.Is(err, queue.ErrRunning) {
+		return err
 	}
-	return err
+	if err := lockedByOther(q); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: stop it first", err)
 }
 
 // maxFew is how many messages are looked up one by one: more are found sooner by
@@ -292,6 +294,18 @@ func (c *qqcleanRun) one(m *queue.Message) {
 	}
 	if c.verbose {
 		c.env.Warn("%d: %s", m.Number, c.gone())
+		c.unknownRecords(m)
+	}
+}
+
+// unknownRecords names once each kind of record that only a patched qmail knows.
+func (c *qqcleanRun) unknownRecords(m *queue.Message) {
+	for _, r := range m.Other {
+		kind := fmt.Sprintf("%s: record %c is of a kind that is not known here", r.Place, r.Text[0])
+		if !slices.Contains(c.kinds, kind) {
+			c.kinds = append(c.kinds, kind)
+			c.env.Warn("%d: %s", m.Number, kind)
+		}
 	}
 }
 

@@ -109,7 +109,7 @@ func repairQueue(env *cli.Env, dir string, o *qqcleanOptions, wait time.Duration
 func repairLocked(q *queue.Queue, wait time.Duration, stop <-chan struct{}) (moved int, err error) {
 	lock, err := q.LockToRepair(wait, stop)
 	if err != nil {
-		return 0, stopFirst(err)
+		return 0, stopFirst(q, err)
 	}
 	defer lock.Unlock()
 	return lock.Repair(stop)

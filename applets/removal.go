@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -40,6 +42,7 @@ type removal struct {
 	orphans bool // pieces without a message go, too
 
 	q     *queue.Queue
+	name  string       // of the queue, where there are several
 	lock  *queue.Lock  // nil in a dry run and with --live
 	saver *queue.Saver // nil: nothing is saved
 
@@ -101,6 +104,9 @@ func (r *removal) may(m *queue.Message) error {
 		return r.q.MayEnd(m)
 	}
 	if r.opt.live {
+		if len(m.Problems) > 0 { // MarkDone would refuse it
+			return m.Problems[0]
+		}
 		return r.q.MayMark(m)
 	}
 	return r.q.MayRemove(m, r.now, r.orphans)
@@ -118,7 +124,41 @@ func (r *removal) fail(n uint64, err error) {
 	if errors.Is(err, queue.ErrNotLive) {
 		err = fmt.Errorf("%w: --live cannot remove it", err)
 	}
-	r.env.WarnLike(queuePlace, fmt.Sprint(n), errors.New(cli.Describe(err)))
+	r.env.WarnLike(queuePlace, r.in(fmt.Sprint(n)), errors.New(cli.Describe(err)))
+}
+
+// notFound says that a number was not found, as far as the queue could be read.
+func (r *removal) notFound() error {
+	if r.unread.Load() {
+		return errors.New("not found: not all of the queue could be read")
+	}
+	return queue.ErrNotFound
+}
+
+// odd says what is odd about the queue's directories, and was no hindrance.
+func (r *removal) odd() {
+	for _, err := range r.q.Odd() {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			r.env.WarnLike(queuePlace, r.in(pe.Path), pe.Err)
+		}
+	}
+}
+
+// in says where something is, where there are several queues.
+func (r *removal) in(what string) string {
+	if r.name == "" {
+		return what
+	}
+	return r.name + ": " + what
+}
+
+// inQueue says in which of several queues an error is.
+func (r *removal) inQueue(err error) error {
+	if r.name == "" || err == nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w", r.name, err)
 }
 
 // unreadable reports what could not be read.
@@ -127,7 +167,7 @@ func (r *removal) unreadable(err error) {
 	r.unread.Store(true)
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
-		r.env.WarnLike(queuePlace, pe.Path, pe.Err)
+		r.env.WarnLike(queuePlace, r.in(pe.Path), pe.Err)
 		return
 	}
 	r.env.Warn("%s", cli.Describe(err))
@@ -163,9 +203,22 @@ func sendRuns(q *queue.Queue) (bool, error) {
 	return false, lock.Unlock()
 }
 
+// lockedByOther returns an error that says who holds the lock of a queue where that
+// is nobody's qmail-send: a run of ours, or a backup that keeps qmail-send out.
+func lockedByOther(q *queue.Queue) error {
+	d, err := q.Daemon()
+	if err != nil || d.IsSend() {
+		return nil
+	}
+	return fmt.Errorf("the queue is locked by %s, process %d", d.Name, d.Pid)
+}
+
 // mustRun makes sure that somebody will look at what is marked.
 func mustRun(q *queue.Queue) error {
 	runs, err := sendRuns(q)
+	if err == nil && runs {
+		err = lockedByOther(q)
+	}
 	if err == nil && !runs {
 		err = errors.New("qmail-send is not running: --live has nobody to remove the messages")
 	}
@@ -203,8 +256,17 @@ func openQueue(dir string) (*queue.Queue, error) { return openQueueBy(queue.Open
 func openQueueBy(open func(string) (*queue.Queue, error), dir string) (*queue.Queue, error) {
 	q, err := open(dir)
 	var pe *fs.PathError
-	if errors.As(err, &pe) && pe.Path != dir {
-		err = fmt.Errorf("%s/%w", dir, err)
+	if !errors.As(err, &pe) || pe.Path == dir {
+		return q, err
+	}
+	err = fmt.Errorf("%s/%w", dir, err)
+	// IndiMail has queue1, queue2 and so on there.
+	if several, _ := filepath.Glob(dir + "/*/mess"); errors.Is(err, queue.ErrLayout) && len(several) > 0 {
+		names := make([]string, len(several))
+		for i, mess := range several {
+			names[i] = filepath.Base(filepath.Dir(mess))
+		}
+		err = fmt.Errorf("%w; it has the queues %s: name one with --queue", err, strings.Join(names, ", "))
 	}
 	return q, err
 }

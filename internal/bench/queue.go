@@ -42,6 +42,15 @@ func (s setting) queueJobs() []job {
 			},
 		},
 		{
+			// -l is what a Perl script has to read for the same answer.
+			name: fmt.Sprintf("queue of %d messages, by domain and age", messages), make: queue, files: true, read: true,
+			programs: []program{
+				{name: "kowaza", line: qmHandle + `--by domain >/dev/null`},
+				{name: "kowaza -l", line: qmHandle + `-l >/dev/null`},
+				{name: "c, list", line: list + ` "$1"/qmail/queue >/dev/null`, needs: []string{list}},
+			},
+		},
+		{
 			name: fmt.Sprintf("queue, %d of %d messages removed", messages/2, messages), make: queue, files: true, read: true,
 			deletes: true, slow: 3,
 			programs: []program{slow(program{name: "kowaza", line: qmHandle + `-Fspam >/dev/null`}), find},
@@ -53,11 +62,23 @@ func (s setting) queueJobs() []job {
 				slow(program{name: "kowaza", line: s.kowaza + ` qqclean -Q "$1"/qmail/queue - <"$1"/spam >/dev/null`}), find,
 			},
 		},
+		{
+			name: fmt.Sprintf("queue, %d numbers of %d removed", fewNumbers, messages), make: queue, files: true, read: true,
+			deletes: true,
+			programs: []program{
+				{name: "kowaza", line: s.kowaza + ` qqclean -Q "$1"/qmail/queue - <"$1"/few >/dev/null`},
+				{name: "kowaza qmHandle", line: qmHandle + `$(sed s/^/-d/ "$1"/few) >/dev/null`},
+				{name: "find -name -delete", line: `find "$1"/qmail/queue -type f '(' $(sed 's/^/-o -name /; 1s/-o//' "$1"/few) ')' -delete`},
+			},
+		},
 	}
 }
 
+// fewNumbers is what an administrator may type.
+const fewNumbers = 10
+
 // makeQueue makes a queue below dir, the settings that name it, and the numbers
-// of half its messages, those of the spammer.
+// of half its messages, those of the spammer, and of a few of them.
 func makeQueue(dir string, messages int) error {
 	q, err := queuetest.Make(filepath.Join(dir, "qmail/queue"), queuetest.Layout{})
 	if err != nil {
@@ -91,6 +112,10 @@ func makeQueue(dir string, messages int) error {
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "spam"), []byte(spam.String()), 0o644); err != nil {
+		return err
+	}
+	few := strings.Join(strings.SplitAfter(spam.String(), "\n")[:min(fewNumbers, messages/2)], "")
+	if err := os.WriteFile(filepath.Join(dir, "few"), []byte(few), 0o644); err != nil {
 		return err
 	}
 	abs, err := filepath.Abs(dir)

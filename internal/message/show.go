@@ -65,15 +65,25 @@ func plainText(raw []byte) bool {
 	return true
 }
 
-// unfold takes out the ends of lines, and the blanks around it all.
+// unfold takes out the ends of lines, and the blanks around it all. What begins the
+// next line is one blank where a tab is in it: no reader shows one.
 func unfold(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
-	for i, c := range raw {
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
 		end := c == '\n' || c == '\r' && i+1 < len(raw) && raw[i+1] == '\n'
-		if end && (i+1 == len(raw) || strings.IndexByte(" \t\n", raw[i+1]) >= 0) {
+		if !end || i+1 < len(raw) && strings.IndexByte(" \t\n", raw[i+1]) < 0 {
+			out = append(out, c)
 			continue
 		}
-		out = append(out, c)
+		begins := i + 1
+		for begins < len(raw) && (raw[begins] == ' ' || raw[begins] == '\t') {
+			begins++
+		}
+		if bytes.IndexByte(raw[i+1:begins], '\t') >= 0 {
+			out = append(out, ' ')
+			i = begins - 1
+		}
 	}
 	return bytes.Trim(out, " \t")
 }

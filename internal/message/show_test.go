@@ -45,7 +45,7 @@ func TestShow(t *testing.T) {
 		"nothing":              {"", ""},
 		"blanks around":        {" \t Hello  \r\n", "Hello"},
 		"ASCII as it stands":   {" Re: [list 12] a=?b", "Re: [list 12] a=?b"},
-		"folded with LF":       {" one\n two\n\tthree", "one two\tthree"},
+		"folded with LF":       {" one\n two\n\tthree", "one two three"},
 		"folded with CRLF":     {" one\r\n two", "one two"},
 		"raw UTF-8":            {text, text},
 		"raw JIS":              {jis, text},

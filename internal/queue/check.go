@@ -573,7 +573,7 @@ func (q *Queue) channels() (all []Place) {
 // records looks at the envelope: at todo, or at info and the channels. What lies beside
 // todo qmail-send makes anew.
 func (e *examination) records(q *Queue, s *subDirs, f Found) (found []Damage, err error) {
-	m, err := (&reader{q: q}).message(s, f, false)
+	m, err := (&reader{q: q}).message(s, f, parts{})
 	if errors.Is(err, ErrVanished) {
 		return nil, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -42,6 +43,18 @@ func TestDaemon(t *testing.T) {
 	// By another name it is nobody's business.
 	cmd := command(t, "hold", made.Dir)
 	holder := start(t, cmd)
+	if q.Awaited() {
+		t.Error("nobody waits")
+	}
+	waits := exec.Command("flock", filepath.Join(made.Dir, lockPath), "true")
+	must(t, waits.Start())
+	for deadline := time.Now().Add(20 * time.Second); !q.Awaited(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody is seen to wait")
+		}
+	}
+	must(t, waits.Process.Kill())
+	waits.Wait()
 	d, err := q.Daemon()
 	if err != nil || d.Pid != cmd.Process.Pid || d.Name == "" || strings.Contains(d.Name, sendName) {
 		t.Fatalf("%+v, %v", d, err)

@@ -88,7 +88,9 @@ func (q *Queue) makeRoom() {
 	}
 }
 
-// openSubDirs opens the directories of one number's sub-directory. What was open before must be the same directory again.
+// openSubDirs opens the directories of one number's sub-directory. What was open before
+// must be the same directory again. One that was missing from the first has no files,
+// but for that of mess: without it all would look like pieces without a message.
 func (q *Queue) openSubDirs(s *subDirs) error {
 	known, again := q.known[s.d]
 	if !again {
@@ -101,6 +103,10 @@ func (q *Queue) openSubDirs(s *subDirs) error {
 		}
 		path := subPath(p, s.d)
 		fd, err := sys.Openat(p.fd, path[len(p.String())+1:], sys.OpenDir)
+		if err == unix.ENOENT && p.Place != Mess && !p.isDir(s.d) {
+			s.fd = append(s.fd, -1)
+			continue
+		}
 		if err != nil {
 			return pathError("open", path, err)
 		}
@@ -122,7 +128,7 @@ func (q *Queue) openSubDirs(s *subDirs) error {
 // shut gives the descriptors of one sub-directory back.
 func (q *Queue) shut(s *subDirs) {
 	for i, fd := range s.fd {
-		if q.places[i].split {
+		if q.places[i].split && fd >= 0 {
 			closeFD(fd)
 		}
 	}

@@ -1,10 +1,13 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -15,14 +18,18 @@ import (
 // costs what these cost, and nothing for the rest of the queue. One that is not
 // there is not told to each.
 func (q *Queue) ListNumbers(numbers []uint64, l Listing, each func(*Message) bool) error {
+	r := reader{q: q}
 	for _, n := range numbers {
 		f, err := q.Find(n)
+		if err == ErrNotFound {
+			err = cmp.Or(q.inPlace(n), err)
+		}
 		if err == nil && l.Keep != nil && !l.Keep(f) {
 			continue
 		}
 		var m *Message
 		if err == nil {
-			m, err = q.Read(f, l.Header)
+			m, err = r.read(f, parts{l.Header, l.Injector})
 		}
 		switch {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrVanished):
@@ -40,13 +47,9 @@ func (q *Queue) ListNumbers(numbers []uint64, l Listing, each func(*Message) boo
 	return nil
 }
 
-// CheckNumbers is Check for the removal of these numbers only.
-//
-// That the files of other messages stand in the wrong place does no harm to
-// these. What could is a split that is not what the directories look like, since
-// then every look-up goes to the wrong file: after conf-split was changed nearly
-// all names are wrong, so that the first few hundred in the sub-directories that
-// are used tell it. These cost a constant number of system calls.
+// CheckNumbers is Check for the removal of these numbers only: whether they have a
+// file in a wrong place is asked for each of them and each directory, which for a few
+// numbers costs nothing beside reading a large queue.
 func (l *Lock) CheckNumbers(numbers []uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,81 +73,154 @@ func (q *Queue) CheckNumbers(numbers []uint64) error {
 	if err := q.checkLayout(); err != nil {
 		return err
 	}
-	var dirs []uint64
-	for _, n := range numbers {
-		dirs = append(dirs, n%q.split)
-	}
-	slices.Sort(dirs)
-	for _, d := range slices.Compact(dirs) {
-		if err := q.checkSubDirs(d, firstNumbers); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// firstNumbers reads the numbers that the first getdents64(2) of a directory
-// tells: some hundreds.
-func firstNumbers(dir int, each func(n uint64)) error {
-	fd, err := sys.Openat(dir, ".", sys.OpenDir)
-	if err != nil {
-		return err
-	}
-	defer closeFD(fd)
-	buf := make([]byte, 32<<10)
-	n, err := sys.Getdents(fd, buf)
-	if err != nil {
-		return err
-	}
-	for rest := buf[:max(n, 0)]; len(rest) > 0; {
-		var d sys.Dirent
-		d, rest = sys.NextDirent(rest)
-		if n, ok := number(d.Name); ok {
-			each(n)
-		}
-	}
-	return nil
-}
-
-// checkLayout makes sure that the layout is what it was when the queue was opened.
-func (q *Queue) checkLayout() error {
-	places, split, err := readLayout(q.fd)
-	closeAll(places)
-	if err != nil {
-		return err
-	}
-	if split != q.split || !slices.EqualFunc(places, q.places, func(a, b place) bool { return a.Place == b.Place && a.split == b.split }) {
-		return pathError("layout", ".", fmt.Errorf("%w: another layout than before", ErrLayout))
-	}
-	return nil
-}
-
-// checkSubDirs makes sure that the numbers which read tells of the sub-directories
-// d belong there.
-func (q *Queue) checkSubDirs(d uint64, read func(dir int, each func(n uint64)) error) error {
-	s, err := q.pin(d)
-	if err != nil {
-		return err
-	}
-	defer q.unpin(s)
-	for i, p := range q.places {
-		if !p.split {
-			continue
-		}
-		var wrong uint64
-		err := read(s.fd[i], func(n uint64) {
-			if wrong == 0 && n%q.split != d {
-				wrong = n
+	wrong := make(map[uint64]error)
+	for _, p := range q.places {
+		for _, n := range numbers {
+			path, err := p.wrongFile(q.split, n)
+			if path != "" && err == nil {
+				err = errWrong(path)
 			}
+			if err != nil {
+				wrong[n] = err // of the others it may be known
+			}
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, n := range numbers {
+		delete(q.wrong, n)
+	}
+	if q.wrong == nil {
+		q.wrong = wrong
+	}
+	maps.Copy(q.wrong, wrong)
+	return nil
+}
+
+// checkLayout makes sure that the layout is what it was when the queue was opened,
+// and that all of it can be read. Where it could not be told then whether todo and
+// intd are split, since nothing was in them, it is as it looks by now.
+func (q *Queue) checkLayout() error {
+	if err := q.allReadable(); err != nil {
+		return err
+	}
+	l, err := readLayout(q.fd)
+	closeAll(l.places)
+	if err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	same := l.split == q.split && len(l.places) == len(q.places)
+	for i := 0; same && i < len(l.places); i++ {
+		was, is := &q.places[i], l.places[i]
+		switch {
+		case is.Place != was.Place || !slices.Equal(is.dirs, was.dirs):
+			same = false
+		case is.split == was.split || is.either:
+		case was.either && len(q.open) == 0:
+			was.split, was.either = false, false
+			q.odd = l.odd
+		default:
+			same = false
+		}
+	}
+	if !same {
+		return layoutError(".", "another layout than before")
+	}
+	return nil
+}
+
+// maxWrong is how many files in wrong places are noted. Where there are more, the
+// queue was split anew, or is none.
+const maxWrong = 1 << 20
+
+// eachWrong notes the numbers that have a file of the place where they do not belong.
+func (p place) eachWrong(split uint64, wrong map[uint64]error) error {
+	note := func(n uint64, path string) error {
+		if wrong[n] = errWrong(path); len(wrong) > maxWrong {
+			return layoutError(path, "stands in the wrong sub-directory, and more than %d others", maxWrong)
+		}
+		return nil
+	}
+	if p.split && p.file != "" {
+		err := eachDirent(p.fd, func(fd int, d sys.Dirent) error {
+			n, ok := number(d.Name)
+			if !ok {
+				return nil
+			}
+			if directory, err := isDirAt(fd, d); directory || err != nil {
+				return err
+			}
+			return note(n, p.String()+"/"+string(d.Name))
 		})
 		if err != nil {
-			return pathError("read", subPath(p, d), err)
+			return inPath("read", p.String(), err)
 		}
-		if wrong != 0 {
-			return pathError("layout", subPath(p, d)+"/"+strconv.FormatUint(wrong, 10), ErrPlace)
+	}
+	for _, d := range p.dirs {
+		path := p.String() + "/" + strconv.FormatUint(d, 10)
+		fd, err := sys.Openat(p.fd, strconv.FormatUint(d, 10), sys.OpenDir)
+		if err != nil {
+			return pathError("open", path, err)
+		}
+		var first error
+		err = eachNumber(fd, func(n uint64) {
+			if n != 0 && !(p.split && n%split == d) && first == nil {
+				first = note(n, path+"/"+strconv.FormatUint(n, 10))
+			}
+		})
+		closeFD(fd)
+		if err != nil {
+			return pathError("read", path, err)
+		}
+		if first != nil {
+			return first
 		}
 	}
 	return nil
+}
+
+// wrongFile returns the path of a file of that number that does not belong there, if
+// there is one.
+func (p place) wrongFile(split, n uint64) (string, error) {
+	var st unix.Stat_t
+	digits := strconv.FormatUint(n, 10)
+	is := func(name string) (bool, error) {
+		switch err := sys.Lstatat(p.fd, name, &st); err {
+		case nil:
+			return name != digits || !isDir(&st), nil
+		case unix.ENOENT, unix.ENOTDIR:
+			return false, nil
+		default:
+			return false, pathError("stat", p.String()+"/"+strings.TrimSuffix(name, "/"+digits), err)
+		}
+	}
+	if p.split {
+		if yes, err := is(digits); yes || err != nil {
+			return p.String() + "/" + digits, err
+		}
+	}
+	for _, d := range p.dirs {
+		if p.split && n%split == d {
+			continue
+		}
+		name := strconv.FormatUint(d, 10) + "/" + digits
+		if yes, err := is(name); yes || err != nil {
+			return p.String() + "/" + name, err
+		}
+	}
+	return "", nil
+}
+
+func errWrong(path string) error { return fmt.Errorf("%s %w", path, ErrPlace) }
+
+// inPlace returns an error that wraps ErrPlace where a check has found a file of that
+// number where it does not belong, and another where it could not find that out.
+func (q *Queue) inPlace(n uint64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.wrong[n]
 }
 
 // flat reports whether a place has no sub-directories, where that can be told

@@ -24,6 +24,39 @@ const (
 	maxHeader = 1 << 20  // a longer header ends here
 )
 
+// parseReceived returns who gave a text to qmail-queue, by the line that this puts
+// before it (received.c): the uid, or alias, network or bounce, which stand for the
+// users alias, qmaild and qmails. Empty where the text has no such line.
+func parseReceived(text []byte) string {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	rest, ok := bytes.CutPrefix(line, []byte("Received: (qmail "))
+	if !ok {
+		return ""
+	}
+	digits, rest, ok := bytes.Cut(rest, []byte(" invoked "))
+	if _, isNumber := number(digits); !ok || !isNumber {
+		return ""
+	}
+	rest, _, ok = bytes.Cut(rest, []byte(");"))
+	if !ok {
+		return ""
+	}
+	if uid, ok := bytes.CutPrefix(rest, []byte("by uid ")); ok {
+		if _, isNumber := number(uid); isNumber {
+			return string(uid)
+		}
+	}
+	switch string(rest) {
+	case "by alias":
+		return "alias"
+	case "from network":
+		return "network"
+	case "for bounce":
+		return "bounce"
+	}
+	return ""
+}
+
 // parseHeader picks the fields out of a header.
 func parseHeader(text []byte) (h Header) {
 	for name, raw := range message.Fields(text) {

@@ -37,7 +37,10 @@ const (
 var (
 	ErrShared = errors.New("must belong to whom this runs as, or root, and be writable by nobody else")
 	ErrInUse  = errors.New("in use by another process")
-	ErrHeld   = errors.New("not an envelope of a held message")
+	// ErrUnknownKind says that a record would be lost that only a patched qmail knows:
+	// qmail-queue takes none.
+	ErrUnknownKind = errors.New("record of a kind that is not known here")
+	ErrHeld        = errors.New("not an envelope of a held message")
 )
 
 // OpenHolding opens the directory, which must be there. What lies in it is given to
@@ -84,7 +87,7 @@ type Held struct {
 	Number     uint64 // that it had
 	Size       int64  // of the text
 	Birth      time.Time
-	Injector   string // who gave it to qmail-queue: a uid, or alias, network, bounce; or empty
+	Injector   string // as in Message
 	Sender     string
 	Recipients []HeldRecipient
 }
@@ -115,6 +118,9 @@ func (h *Holding) Hold(l *Lock, m *Message, v VirtualDomains) error {
 	if err := q.mayEnd(s, m); err != nil {
 		return err
 	}
+	if len(m.Other) > 0 {
+		return fmt.Errorf("%w: %c", ErrUnknownKind, m.Other[0].Text[0])
+	}
 	bouncing := m.State() == S5 && m.Has(Bounce)
 	var channels []openChannel
 	if bouncing {
@@ -135,11 +141,11 @@ func (h *Holding) Hold(l *Lock, m *Message, v VirtualDomains) error {
 
 // save writes the message under the first name that is free.
 func (h *Holding) save(q *Queue, m *Message, v VirtualDomains) error {
-	injector, err := q.injectedBy(m)
+	again, err := (&reader{q: q}).read(m.Found, parts{injector: true})
 	if err != nil {
 		return err
 	}
-	envelope := m.held(injector, v).text()
+	envelope := m.held(again.Injector, v).text()
 	if _, err := parseHeld(envelope); err != nil { // a NUL where none can be
 		return err
 	}
@@ -163,29 +169,6 @@ func (h *Holding) save(q *Queue, m *Message, v VirtualDomains) error {
 			return h.saver.saveAs(q, m, base, heldExt, envelope)
 		}
 	}
-}
-
-// injectedBy reads of the line that qmail-queue puts before a text by whom it came in
-// (received.c): a uid, or alias, network or bounce.
-func (q *Queue) injectedBy(m *Message) (string, error) {
-	f, err := q.OpenMessage(m.Found)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	buf := make([]byte, 200)
-	n, err := io.ReadFull(f, buf)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return "", err
-	}
-	line, _, _ := bytes.Cut(buf[:n], []byte("\n"))
-	if line, ok := bytes.CutPrefix(line, []byte("Received: (qmail ")); ok {
-		if _, who, ok := bytes.Cut(line, []byte(" invoked ")); ok {
-			who, _, _ = bytes.Cut(who, []byte(")"))
-			return string(who[bytes.LastIndexByte(who, ' ')+1:]), nil
-		}
-	}
-	return "", nil
 }
 
 // held is the message as it is held.

@@ -15,6 +15,12 @@ type jsonMessage struct {
 	Size       int64           `json:"size"`
 	Subject    string          `json:"subject"`
 	Bouncing   bool            `json:"bouncing"`
+	Records    []jsonRecord    `json:"records,omitempty"`
+}
+
+type jsonRecord struct {
+	Place  string `json:"place"`
+	Record string `json:"record"`
 }
 
 type jsonRecipient struct {
@@ -33,6 +39,9 @@ func (m *Message) JSON() ([]byte, error) {
 	}
 	for _, r := range m.Recipients {
 		out.Recipients = append(out.Recipients, jsonRecipient{escape.Text(r.Address), r.Channel, r.Done})
+	}
+	for _, r := range m.Other {
+		out.Records = append(out.Records, jsonRecord{r.Place.String(), escape.Text(r.Text)})
 	}
 	if !m.Birth.IsZero() {
 		birth := m.Birth.UTC().Format(time.RFC3339)

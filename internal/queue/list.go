@@ -12,6 +12,8 @@ type Listing struct {
 	Keep func(Found) bool
 	// Header: the fields of the header are read, too.
 	Header bool
+	// Injector: who injected the message is read, too.
+	Injector bool
 	// Failed is told what could not be read: an *fs.PathError with the path below
 	// the queue directory. Never twice at once. May be nil.
 	Failed func(error)
@@ -80,7 +82,7 @@ func List[T any](q *Queue, l Listing, work func(*Message) T, each func(*Message,
 		readers.Go(func() {
 			r := &reader{q: q}
 			for b := range unread {
-				readBatch(r, b, l.Header, work, quit, failed)
+				readBatch(r, b, parts{l.Header, l.Injector}, work, quit, failed)
 				b.done <- struct{}{}
 			}
 		})
@@ -140,7 +142,7 @@ func feed[T any](q *Queue, keep func(Found) bool, free chan *batch[T], quit chan
 }
 
 // readBatch reads what a batch has.
-func readBatch[T any](r *reader, b *batch[T], header bool, work func(*Message) T, quit chan struct{}, failed func(error)) {
+func readBatch[T any](r *reader, b *batch[T], want parts, work func(*Message) T, quit chan struct{}, failed func(error)) {
 	select {
 	case <-quit:
 		return
@@ -153,7 +155,7 @@ func readBatch[T any](r *reader, b *batch[T], header bool, work func(*Message) T
 	}
 	defer r.q.unpin(s)
 	for _, f := range b.found {
-		m, err := r.message(s, f, header)
+		m, err := r.message(s, f, want)
 		if errors.Is(err, ErrVanished) {
 			continue
 		}

@@ -142,9 +142,10 @@ func (l *Lock) Unlock() error {
 }
 
 // Check looks at all names in the queue: whether the layout is what it was when
-// the queue was opened, and whether every file stands in the sub-directory of
-// its number. It returns an error that names the first that does not. What a
-// file in the wrong place belongs to cannot be told, so nothing is removed then.
+// the queue was opened, which is the error that it returns otherwise, and which files
+// do not stand in the sub-directory of their number. Where one of a message's does
+// not, it cannot be told which pieces are the message's, and Remove refuses it. A
+// place that may not be read is an error, too.
 func (l *Lock) Check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -167,10 +168,14 @@ func (q *Queue) Check() error {
 	if err := q.checkLayout(); err != nil {
 		return err
 	}
-	for d := range q.split {
-		if err := q.checkSubDirs(d, eachNumber); err != nil {
+	wrong := make(map[uint64]error)
+	for _, p := range q.places {
+		if err := p.eachWrong(q.split, wrong); err != nil {
 			return err
 		}
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.wrong = wrong
 	return nil
 }

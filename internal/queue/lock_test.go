@@ -124,7 +124,7 @@ func TestCheckLayout(t *testing.T) {
 		}
 		must(t, os.Mkdir(filepath.Join(made.Dir, p, "23"), 0o700))
 	}
-	wantError(t, l.Check(), ErrLayout, "info")
+	wantError(t, l.Check(), ErrLayout, ".")
 	must(t, os.Mkdir(filepath.Join(made.Dir, "mess/23"), 0o700))
 	wantError(t, l.Check(), ErrLayout, ".")
 }

@@ -117,6 +117,10 @@ func (q *Queue) pinMarkable(m *Message) (*subDirs, error) {
 	case m.State() != S5:
 		return nil, ErrNotLive
 	}
+	// Without intd what looks preprocessed may be half received.
+	if err := q.allReadable(); err != nil {
+		return nil, err
+	}
 	return q.pin(m.Number % q.split)
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -13,9 +14,16 @@ import (
 // A Message is what has been read of one.
 type Message struct {
 	Found
-	Sender     string
-	Recipients []Recipient
-	Birth      time.Time // since when it is in the queue; zero where nothing tells
+	Sender      string
+	SenderKnown bool // it could be read; the empty one is a sender, too
+	Recipients  []Recipient
+	// Other are the records that qmail itself does not know.
+	Other []Record
+	// Injector is who gave the message to qmail-queue: a uid, or alias, network or
+	// bounce, as the first line of its text has it, which is read where that is asked
+	// for, else the uid in todo. Empty where nothing tells.
+	Injector string
+	Birth    time.Time // since when it is in the queue; zero where nothing tells
 	// Retry is when the first channel with a recipient to come is due. It is as
 	// of qmail-send's last start: while that runs, it keeps these times to itself.
 	Retry    time.Time
@@ -28,6 +36,7 @@ type Message struct {
 	mess, info, todo identity
 	uid              uint32 // of mess
 	infoText         string
+	malformed        []Place // pieces that could be read, and are not what qmail writes
 }
 
 // An identity is what tells a file from the next one of its name, which may
@@ -52,7 +61,19 @@ func (m *Message) Subject() string { return message.Show(m.Header.Subject.Raw) }
 // problem notes what is wrong with a piece.
 func (m *Message) problem(p Place, err error) {
 	m.Problems = append(m.Problems, pathError("read", m.queue.path(p, m.Number), err))
+	if errors.Is(err, ErrMalformed) {
+		m.malformed = append(m.malformed, p)
+	}
 }
+
+// take takes over what was read of the envelope.
+func (m *Message) take(e *envelope) {
+	m.Sender, m.SenderKnown, m.Recipients, m.Other = e.sender, e.known, e.recipients, e.other
+}
+
+// Whole reports whether all pieces could be read, and nothing else is wrong but that
+// some are malformed.
+func (m *Message) Whole() bool { return len(m.Problems) == len(m.malformed) }
 
 // maxEnvelope is how much of an envelope is read. qmail sets no limit; with a
 // thousand times a large list's recipients something is wrong.
@@ -74,21 +95,31 @@ const (
 // Read reads one message, with the fields of its header or without. What is no
 // more there is ErrVanished.
 func (q *Queue) Read(f Found, header bool) (*Message, error) {
-	s, err := q.pin(f.Number % q.split)
+	return (&reader{q: q}).read(f, parts{header: header})
+}
+
+func (r *reader) read(f Found, want parts) (*Message, error) {
+	s, err := r.q.pin(f.Number % r.q.split)
 	if err != nil {
 		return nil, err
 	}
-	defer q.unpin(s)
-	return (&reader{q: q}).message(s, f, header)
+	defer r.q.unpin(s)
+	return r.message(s, f, want)
+}
+
+// parts are what is read beside the envelope.
+type parts struct {
+	header   bool // its fields
+	injector bool // its first line
 }
 
 // message reads f and, where that has gone on to another state meanwhile, what
 // it is by now.
-func (r *reader) message(s *subDirs, f Found, header bool) (*Message, error) {
+func (r *reader) message(s *subDirs, f Found, want parts) (*Message, error) {
 	defer r.release()
 	// A message's end takes its channels, its info and its text, one at a time.
 	for range 5 {
-		m, err := r.readOnce(s, f, header)
+		m, err := r.readOnce(s, f, want)
 		if err != unix.ENOENT {
 			return m, err
 		}
@@ -102,7 +133,7 @@ func (r *reader) message(s *subDirs, f Found, header bool) (*Message, error) {
 }
 
 // readOnce returns ENOENT where a piece that f has is gone.
-func (r *reader) readOnce(s *subDirs, f Found, header bool) (*Message, error) {
+func (r *reader) readOnce(s *subDirs, f Found, want parts) (*Message, error) {
 	m := &Message{Found: f, queue: r.q, Bouncing: f.Has(Bounce)}
 	state := f.State()
 	r.name.set(f.Number)
@@ -110,7 +141,7 @@ func (r *reader) readOnce(s *subDirs, f Found, header bool) (*Message, error) {
 		return nil, err
 	}
 	if f.Has(Mess) {
-		if err := r.mess(s, m, state, header); err != nil {
+		if err := r.mess(s, m, state, want); err != nil {
 			return nil, err
 		}
 	}
@@ -127,15 +158,20 @@ func (r *reader) envelope(s *subDirs, m *Message, state State) error {
 			return err
 		}
 		if text != nil {
-			if m.Sender, m.Recipients, err = parseTodo(string(text)); err != nil {
+			var e envelope
+			if err = e.parseTodo(string(text)); err != nil {
 				m.problem(Todo, err)
 			}
+			m.take(&e)
+			m.Injector = e.uid
 		}
 		m.todo = r.setBirth(m)
 		return nil
 	case state == S2 || state == S3:
 		return nil
 	}
+	var e envelope
+	defer func() { m.take(&e) }()
 	if m.Has(Info) {
 		text, err := r.readPiece(s, m, Info, state)
 		if err != nil {
@@ -144,14 +180,14 @@ func (r *reader) envelope(s *subDirs, m *Message, state State) error {
 		m.info = r.setBirth(m)
 		m.infoText = string(text)
 		if text != nil {
-			if m.Sender, err = parseInfo(m.infoText); err != nil {
+			if err = e.parseInfo(m.infoText); err != nil {
 				m.problem(Info, err)
 			}
 		}
 	}
 	for _, p := range r.q.places[Local:] {
 		if m.Has(p.Place) {
-			if err := r.channel(s, m, p.Place, state); err != nil {
+			if err := r.channel(s, m, &e, p.Place, state); err != nil {
 				return err
 			}
 		}
@@ -171,16 +207,16 @@ func (r *reader) setBirth(m *Message) identity {
 
 // channel reads the recipients of a channel. Where it is gone all of them are
 // done, and the message is read anew.
-func (r *reader) channel(s *subDirs, m *Message, p Place, state State) error {
+func (r *reader) channel(s *subDirs, m *Message, e *envelope, p Place, state State) error {
 	text, err := r.readPiece(s, m, p, state)
 	if err != nil || text == nil {
 		return err
 	}
-	known := len(m.Recipients)
-	if m.Recipients, err = parseChannel(string(text), p.String(), m.Recipients); err != nil {
+	known := len(e.recipients)
+	if err = e.parseChannel(string(text), p); err != nil {
 		m.problem(p, err)
 	}
-	for _, recipient := range m.Recipients[known:] {
+	for _, recipient := range e.recipients[known:] {
 		if due := timeOf(r.st.Mtim); !recipient.Done && (m.Retry.IsZero() || due.Before(m.Retry)) {
 			m.Retry = due
 		}
@@ -272,13 +308,18 @@ func (r *reader) open(s *subDirs, p Place, state State) (int, error) {
 }
 
 // mess reads what the mess file tells.
-func (r *reader) mess(s *subDirs, m *Message, state State, header bool) error {
+func (r *reader) mess(s *subDirs, m *Message, state State, want parts) error {
 	r.st = unix.Stat_t{}
 	var problem error
-	if header {
+	if want.header || want.injector {
 		fd, err := r.open(s, Mess, state)
-		if err == nil {
+		if err == nil && want.injector {
+			err = r.injector(fd, m)
+		}
+		if err == nil && want.header {
 			m.Header, err = r.header(fd)
+		}
+		if fd >= 0 {
 			closeFD(fd)
 		}
 		problem = err
@@ -304,6 +345,22 @@ func (r *reader) mess(s *subDirs, m *Message, state State, header bool) error {
 	m.mess, m.uid, m.Size = identityOf(&r.st), r.st.Uid, r.st.Size
 	if state == S2 || state == S3 {
 		m.Birth = timeOf(r.st.Mtim)
+	}
+	return nil
+}
+
+// maxReceived is longer than the line that qmail-queue puts before a text.
+const maxReceived = 512
+
+// injector reads who injected the text that is open as fd.
+func (r *reader) injector(fd int, m *Message) error {
+	r.grow(0, firstBuf)
+	n, err := pread(fd, r.buf[:maxReceived], 0)
+	if err != nil {
+		return err
+	}
+	if who := parseReceived(r.buf[:n]); who != "" {
+		m.Injector = who
 	}
 	return nil
 }

@@ -205,8 +205,9 @@ func TestRetry(t *testing.T) {
 }
 
 // TestProblems proves that what is malformed, no regular file, too large or not
-// readable is told with the message and names its file, that the rest is read,
-// and that such a message is not saved.
+// readable is told with the message and names its file, and that the rest is read;
+// that such a message is not saved where a piece could not be read, and with the
+// piece as it is where that is malformed.
 func TestProblems(t *testing.T) {
 	for name, test := range map[string]struct {
 		place string
@@ -216,7 +217,7 @@ func TestProblems(t *testing.T) {
 		"info empty":           {"info", write0(""), ErrMalformed},
 		"info unterminated":    {"info", write0("Fa@b"), ErrMalformed},
 		"info binary":          {"info", write0("\x00\xff\x01"), ErrMalformed},
-		"local unknown record": {"local", write0("Xa@b\x00Dc@d\x00"), ErrMalformed},
+		"local unknown record": {"local", write0("\x01a@b\x00Dc@d\x00"), ErrMalformed},
 		"remote empty":         {"remote", write0(""), ErrMalformed},
 		"remote unterminated":  {"remote", write0("Ta@b"), ErrMalformed},
 		"info a fifo":          {"info", func(path string) error { return first(os.Remove(path), unix.Mkfifo(path, 0o600)) }, ErrNotRegular},
@@ -240,13 +241,29 @@ func TestProblems(t *testing.T) {
 				continue
 			}
 			wantError(t, m.Problems[0], test.want, path)
-			if test.place != "info" && m.Sender != "s@t" || test.place != "remote" && !slices.Contains(m.Recipients, Recipient{"c@d", "remote", false}) {
+			if known := test.place != "info"; known && m.Sender != "s@t" || m.SenderKnown != (known || m.Sender != "") || test.place != "remote" && !slices.Contains(m.Recipients, Recipient{"c@d", "remote", false}) {
 				t.Errorf("%s: %+v", name, m)
 			}
-			s, err := NewSaver(t.TempDir())
+			dir := t.TempDir()
+			s, err := NewSaver(dir)
 			must(t, err)
-			wantError(t, s.Save(q, m), test.want, path)
+			err = s.Save(q, m)
 			s.Close()
+			saved, _ := filepath.Glob(dir + "/*")
+			if test.want != ErrMalformed {
+				wantError(t, err, test.want, path)
+				if len(saved) > 0 {
+					t.Errorf("%s: saved %v", name, saved)
+				}
+				continue
+			}
+			must(t, err)
+			piece, err := os.ReadFile(made.Path(test.place, n))
+			must(t, err)
+			raw, err := os.ReadFile(fmt.Sprintf("%s/%d.%s", dir, n, test.place))
+			if err != nil || string(raw) != string(piece) || len(saved) != 3 {
+				t.Errorf("%s: saved %v, %q, %v", name, saved, raw, err)
+			}
 		}
 	}
 }

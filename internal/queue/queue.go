@@ -132,8 +132,11 @@ var (
 	ErrCopied  = errors.New("queue was copied: repair it first")
 	ErrChanged = errors.New("changed since it was read")
 	ErrYoung   = errors.New("half received, not yet 36 hours old")
-	ErrOrphan  = errors.New("pieces without a message")
-	ErrNotLive = errors.New("not yet preprocessed")
+	// ErrNewer says that what was there before the text may be another message's.
+	ErrNewer       = errors.New("text newer than its envelope, and not yet 36 hours old")
+	ErrYoungPieces = errors.New("pieces without a message, not yet 36 hours old")
+	ErrOrphan      = errors.New("pieces without a message")
+	ErrNotLive     = errors.New("not yet preprocessed")
 )
 
 // A Queue is an open queue directory. Its methods may be called by several
@@ -147,6 +150,8 @@ type Queue struct {
 
 	mu      sync.Mutex // guards what follows
 	open    map[uint64]*subDirs
+	odd     []error             // of the layout, see Odd
+	wrong   map[uint64]error    // the numbers that may not be removed, and why: see inPlace
 	maxOpen int                 // of open
 	clock   uint64              // counts uses, for subDirs.used
 	known   map[uint64][]fileID // the sub-directories that were open once
@@ -162,8 +167,13 @@ type Queue struct {
 // place is a directory of the queue.
 type place struct {
 	Place
-	fd    int
-	split bool
+	fd     int // -1 where it may not be read
+	denied error
+	split  bool
+
+	dirs   []uint64 // the numeric sub-directories that there are, whatever split is
+	file   string   // a number that is none, where there are such
+	either bool     // split is only what it looks like: nothing is in the directories
 }
 
 // Open opens a queue directory, a link on the way to it being the
@@ -186,11 +196,13 @@ func openQueue(dir string) (*Queue, error) {
 		return nil, pathError("open", dir, err)
 	}
 	q := &Queue{fd: fd, open: map[uint64]*subDirs{}, known: map[uint64][]fileID{}, lockDir: -1}
-	if q.places, q.split, err = readLayout(fd); err != nil {
-		closeAll(q.places)
+	l, err := readLayout(fd)
+	if err != nil {
+		closeAll(l.places)
 		closeFD(fd)
 		return nil, err
 	}
+	q.places, q.split, q.odd = l.places, l.split, l.odd
 	q.setOrders()
 	q.limitDescriptors()
 	return q, nil
@@ -262,6 +274,38 @@ func (q *Queue) Pieces(f Found) []string {
 		}
 	}
 	return paths
+}
+
+// Odd returns what is odd about the layout and keeps nothing from being read: each
+// names a path below the queue directory.
+func (q *Queue) Odd() []error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.odd
+}
+
+// Denied returns why a place cannot be read, nil where it can. Without some of them
+// a process still sees the rest: one of group qmail reads mess and todo, as
+// qmail-qstat does, and qmail-send's own account all but intd, which only tells a
+// half received message from one that is preprocessed. Of a suppl place any is meant.
+func (q *Queue) Denied(p Place) error {
+	for _, at := range q.places {
+		if at.denied != nil && (at.Place == p || p == Suppl && at.Place > p) {
+			return at.denied
+		}
+	}
+	return nil
+}
+
+// allReadable returns an error where some place cannot be read: then nothing may be
+// judged of what would go.
+func (q *Queue) allReadable() error {
+	for _, p := range q.places {
+		if p.denied != nil {
+			return p.denied
+		}
+	}
+	return nil
 }
 
 // Split returns into how many sub-directories the queue is split.

@@ -49,56 +49,90 @@ func errKind(kind byte) error {
 	return fmt.Errorf("%w: unknown record type %q", ErrMalformed, kind)
 }
 
+// A Record is one of a kind that only a patched qmail knows, as it stands.
+type Record struct {
+	Place Place
+	Text  string // its first byte is the kind, a letter
+}
+
+// An envelope is what its files tell.
+type envelope struct {
+	sender     string
+	known      bool   // there is a sender, which may be empty
+	uid        string // who injected it; empty where that is not told
+	recipients []Recipient
+	other      []Record
+}
+
+// unknown takes a record of another kind. Every kind that a qmail has is a letter.
+func (e *envelope) unknown(p Place, kind byte, rest string) error {
+	if letter := kind | 0x20; letter < 'a' || letter > 'z' {
+		return errKind(kind)
+	}
+	e.other = append(e.other, Record{p, string(kind) + rest})
+	return nil
+}
+
+func (e *envelope) takeSender(rest, twice string) error {
+	if e.known {
+		return fmt.Errorf("%w: %s", ErrMalformed, twice)
+	}
+	e.sender, e.known = rest, true
+	return nil
+}
+
 // parseInfo reads info/N: one record, F and the sender.
-func parseInfo(text string) (sender string, err error) {
-	seen := false
-	err = records(text, func(_ int, kind byte, rest string) error {
-		switch {
-		case seen:
-			return fmt.Errorf("%w: more than a sender", ErrMalformed)
-		case kind != 'F':
-			return errKind(kind)
+func (e *envelope) parseInfo(text string) error {
+	err := records(text, func(_ int, kind byte, rest string) error {
+		if kind == 'F' {
+			return e.takeSender(rest, "more than a sender")
 		}
-		sender, seen = rest, true
-		return nil
+		return e.unknown(Info, kind, rest)
 	})
-	return sender, err
+	return e.needSender(err)
+}
+
+// needSender returns err, or that there is no sender.
+func (e *envelope) needSender(err error) error {
+	if err == nil && !e.known {
+		err = fmt.Errorf("%w: no sender", ErrMalformed)
+	}
+	return err
 }
 
 // parseTodo reads todo/N: u and p, who injected it; F, the sender; then a T for
 // each recipient.
-func parseTodo(text string) (sender string, recipients []Recipient, err error) {
-	seen := false
-	err = records(text, func(_ int, kind byte, rest string) error {
+func (e *envelope) parseTodo(text string) error {
+	err := records(text, func(_ int, kind byte, rest string) error {
 		switch kind {
-		case 'u', 'p':
+		case 'u':
+			e.uid = rest
+		case 'p':
 		case 'F':
-			if seen {
-				return fmt.Errorf("%w: more than one sender", ErrMalformed)
-			}
-			sender, seen = rest, true
+			return e.takeSender(rest, "more than one sender")
 		case 'T':
-			recipients = append(recipients, Recipient{Address: rest})
+			e.recipients = append(e.recipients, Recipient{Address: rest})
 		default:
-			return errKind(kind)
+			return e.unknown(Todo, kind, rest)
 		}
 		return nil
 	})
-	if err == nil && !seen {
-		err = fmt.Errorf("%w: no sender", ErrMalformed)
-	}
-	return sender, recipients, err
+	return e.needSender(err)
 }
 
 // parseChannel reads local/N, remote/N or supplI/N: T and a recipient still to
-// come, D and one that is done. It appends to recipients.
-func parseChannel(text, channel string, recipients []Recipient) ([]Recipient, error) {
+// come, D and one that is done.
+func (e *envelope) parseChannel(text string, p Place) error {
+	channel, before := p.String(), len(e.recipients)
 	err := records(text, func(_ int, kind byte, rest string) error {
 		if kind != 'T' && kind != 'D' {
-			return errKind(kind)
+			return e.unknown(p, kind, rest)
 		}
-		recipients = append(recipients, Recipient{rest, channel, kind == 'D'})
+		e.recipients = append(e.recipients, Recipient{rest, channel, kind == 'D'})
 		return nil
 	})
-	return recipients, err
+	if err == nil && len(e.recipients) == before {
+		err = fmt.Errorf("%w: no recipient", ErrMalformed)
+	}
+	return err
 }

@@ -26,11 +26,14 @@ func TestRecords(t *testing.T) {
 		{"Ta@b\x00", "", true},
 		{"Fa@b\x00Fc@d\x00", "a@b", true},
 		{"Fa@b\x00x", "a@b", true},
+		{"Fa@b\x001\x00", "a@b", true},
+		{"Kx\x00Fa@b\x00", "a@b", false}, // a patched qmail's
 		{"Fa@b\x00\x00", "a@b", true},
 	} {
-		sender, err := parseInfo(test.text)
-		if sender != test.sender || errors.Is(err, ErrMalformed) != test.bad || err != nil != test.bad {
-			t.Errorf("parseInfo(%q) = %q, %v", test.text, sender, err)
+		var e envelope
+		err := e.parseInfo(test.text)
+		if sender := e.sender; sender != test.sender || errors.Is(err, ErrMalformed) != test.bad || err != nil != test.bad {
+			t.Errorf("parseInfo(%q) = %+v, %v", test.text, e, err)
 		}
 	}
 	for _, test := range []struct {
@@ -44,11 +47,14 @@ func TestRecords(t *testing.T) {
 		{"u0\x00p1\x00Tc@d\x00", "", "c@d", true},
 		{"u0\x00p1\x00Fa@b\x00Tc@d\x00Te@", "a@b", "c@d|e@", true},
 		{"u0\x00p1\x00Fa@b\x00Fe@f\x00Tc@d\x00", "a@b", "c@d", true},
-		{"u0\x00X\x00Fa@b\x00Tc@d\x00", "a@b", "c@d", true},
+		{"u0\x00Xx\x00Fa@b\x00Y\x00Tc@d\x00", "a@b", "c@d", false},
+		{"u0\x00\x01x\x00Fa@b\x00Tc@d\x00", "a@b", "c@d", true},
 		{"\x00\x00Fa@b\x00Tc@d\x00", "a@b", "c@d", true},
-		{"Fa@b\x00Dc@d\x00", "a@b", "", true},
+		{"Fa@b\x00Dc@d\x00", "a@b", "", false},
 	} {
-		sender, recipients, err := parseTodo(test.text)
+		var e envelope
+		err := e.parseTodo(test.text)
+		sender, recipients := e.sender, e.recipients
 		var got []string
 		for _, r := range recipients {
 			if r.Channel != "" || r.Done {
@@ -69,12 +75,15 @@ func TestRecords(t *testing.T) {
 		{"T\x00", []Recipient{{"", "local", false}}, false},
 		{"TDx@y\x00", []Recipient{{"Dx@y", "local", false}}, false},
 		{"", nil, true},
-		{"Ta@b\x00Xc@d\x00De@f\x00", []Recipient{{"a@b", "local", false}, {"e@f", "local", true}}, true},
+		{"Ta@b\x00Xc@d\x00De@f\x00", []Recipient{{"a@b", "local", false}, {"e@f", "local", true}}, false},
+		{"X\x00Y\x00", nil, true},
 		{"Ta@b\x00Tc", []Recipient{{"a@b", "local", false}, {"c", "local", false}}, true},
 		{"\x00Ta@b\x00", []Recipient{{"a@b", "local", false}}, true},
 		{"\xff\xfe\x01", nil, true},
 	} {
-		got, err := parseChannel(test.text, "local", nil)
+		var e envelope
+		err := e.parseChannel(test.text, Local)
+		got := e.recipients
 		if !slices.Equal(got, test.want) || errors.Is(err, ErrMalformed) != test.bad || err != nil != test.bad {
 			t.Errorf("parseChannel(%q) = %+v, %v", test.text, got, err)
 		}
@@ -91,34 +100,61 @@ func FuzzRecords(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if sender, err := parseInfo(text); err == nil && "F"+sender+"\x00" != text {
-			t.Errorf("parseInfo(%q) = %q", text, sender)
+		var e envelope
+		if err := e.parseInfo(text); err == nil && (!e.known || rest(text, "F"+e.sender) != others(e)) {
+			t.Errorf("parseInfo(%q) = %+v", text, e)
 		}
-		if recipients, err := parseChannel(text, "remote", nil); err == nil {
-			var b strings.Builder
-			for _, r := range recipients {
-				b.WriteString(map[bool]string{false: "T", true: "D"}[r.Done] + r.Address + "\x00")
+		e = envelope{}
+		if err := e.parseChannel(text, Remote); err == nil {
+			var all []string
+			for _, r := range e.recipients {
+				all = append(all, map[bool]string{false: "T", true: "D"}[r.Done]+r.Address)
 			}
-			if b.String() != text {
-				t.Errorf("parseChannel(%q) = %+v", text, recipients)
+			if rest(text, all...) != others(e) {
+				t.Errorf("parseChannel(%q) = %+v", text, e)
 			}
 		}
-		if sender, recipients, err := parseTodo(text); err == nil {
-			senders, all := 0, []string{}
-			for record := range strings.SplitSeq(strings.TrimSuffix(text, "\x00"), "\x00") {
-				switch record[0] {
-				case 'F':
-					senders++
-					if record[1:] != sender {
-						t.Errorf("parseTodo(%q): sender %q", text, sender)
-					}
-				case 'T':
-					all = append(all, record[1:])
+		e = envelope{}
+		if err := e.parseTodo(text); err == nil {
+			all := []string{"F" + e.sender}
+			for _, r := range e.recipients {
+				all = append(all, "T"+r.Address)
+			}
+			for record := range strings.SplitSeq(text, "\x00") {
+				if strings.HasPrefix(record, "u") || strings.HasPrefix(record, "p") {
+					all = append(all, record)
 				}
 			}
-			if senders != 1 || len(all) != len(recipients) {
-				t.Errorf("parseTodo(%q) = %q, %+v", text, sender, recipients)
+			if rest(text, all...) != others(e) {
+				t.Errorf("parseTodo(%q) = %+v", text, e)
 			}
 		}
 	})
+}
+
+// rest returns the records of text that are not among those, of which each must be
+// there, sorted.
+func rest(text string, known ...string) string {
+	if !strings.HasSuffix(text, "\x00") {
+		return "no end"
+	}
+	records := strings.Split(strings.TrimSuffix(text, "\x00"), "\x00")
+	for _, k := range known {
+		i := slices.Index(records, k)
+		if i < 0 {
+			return "not there: " + k
+		}
+		records = slices.Delete(records, i, i+1)
+	}
+	slices.Sort(records)
+	return strings.Join(records, "\x00")
+}
+
+func others(e envelope) string {
+	var all []string
+	for _, r := range e.other {
+		all = append(all, r.Text)
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\x00")
 }

@@ -19,11 +19,12 @@ const deadAge = 36 * time.Hour
 // INTERNALS.
 //
 // Just before, everything is looked at again, and where it is not what was read
-// nothing is touched: ErrVanished, ErrChanged, ErrCopied, ErrYoung, ErrOrphan
-// (pieces without a message go only where orphans is set). An *fs.PathError
+// nothing is touched: ErrVanished, ErrChanged, ErrCopied, ErrYoung, ErrNewer, ErrPlace,
+// ErrOrphan (pieces without a message go only where orphans is set; where one of them
+// is of todo or intd, which qmail-queue makes, ErrYoungPieces). An *fs.PathError
 // says at which piece it ended: those before it are gone. Nothing is removed
 // unless Check or CheckNumbers, the first of which is called here if neither was
-// before, finds the queue in order.
+// before, finds the layout in order.
 //
 // All is done in one thread, so that a test may kill it at any system call.
 func (l *Lock) Remove(m *Message, now time.Time, orphans bool) error {
@@ -68,6 +69,12 @@ func (q *Queue) MayRemove(m *Message, now time.Time, orphans bool) error {
 
 // mayRemove reports whether the message is still what was read and may go.
 func (q *Queue) mayRemove(s *subDirs, m *Message, now time.Time, orphans bool) error {
+	if err := q.allReadable(); err != nil {
+		return err
+	}
+	if err := q.inPlace(m.Number); err != nil {
+		return err
+	}
 	pieces := make([]unix.Stat_t, len(q.places))
 	found, err := q.look(s, m.Number, pieces)
 	switch {
@@ -83,23 +90,32 @@ func (q *Queue) mayRemove(s *subDirs, m *Message, now time.Time, orphans bool) e
 	if err := q.sameMessage(s, m, pieces); err != nil {
 		return err
 	}
-	half := false
+	var young error // where some of it is
 	switch m.State() {
 	case Orphan:
 		if !orphans {
 			return ErrOrphan
 		}
-		half = true
+		// Only qmail-send, which is locked out, makes bounce, info and the channels.
+		// What it left may go at once, and should: the number's next message would
+		// take it for its own.
+		if m.Has(Intd) || m.Has(Todo) {
+			young = ErrYoungPieces
+		}
 	case S2, S3:
-		half = true
+		young = ErrYoung
 	case S4:
-		half = later(pieces[Mess].Mtim, pieces[Todo].Ctim)
+		if later(pieces[Mess].Mtim, pieces[Todo].Ctim) {
+			young = ErrNewer
+		}
 	case S5:
 		// Its sender and recipients were there before its text: they are an
 		// earlier message's, and this one is being received.
-		half = later(pieces[Mess].Mtim, pieces[Info].Ctim)
+		if later(pieces[Mess].Mtim, pieces[Info].Ctim) {
+			young = ErrNewer
+		}
 	}
-	if !half {
+	if young == nil {
 		return nil
 	}
 	dead := now.Add(-deadAge)
@@ -109,7 +125,7 @@ func (q *Queue) mayRemove(s *subDirs, m *Message, now time.Time, orphans bool) e
 		}
 		for _, t := range []unix.Timespec{pieces[i].Atim, pieces[i].Mtim, pieces[i].Ctim} {
 			if !timeOf(t).Before(dead) {
-				return ErrYoung
+				return young
 			}
 		}
 	}

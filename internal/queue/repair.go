@@ -146,6 +146,9 @@ func (r fdReader) Read(buf []byte) (int, error) {
 // makePlan looks at every message. One in the wrong sub-directory, and any that cannot
 // be read, is an error: what belongs together must be known.
 func (q *Queue) makePlan() (*Plan, error) {
+	if err := q.allReadable(); err != nil {
+		return nil, err
+	}
 	if err := q.Check(); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // A Saver writes messages into a directory: NUMBER.eml the text, NUMBER.json
-// the envelope.
+// the envelope, and of what is malformed the piece itself: NUMBER.remote and so on.
 type Saver struct {
 	fd  int
 	dir string
@@ -36,18 +36,22 @@ func (s *Saver) Close() error {
 	return nil
 }
 
-// Save writes the message, and returns nil only when both files stand on the
-// disk. Neither ever replaces another file: each is written under a temporary
-// name, synced and then given its own. After an error neither is there.
+// Save writes the message, and returns nil only when all files stand on the
+// disk. None ever replaces another file: each is written under a temporary
+// name, synced and then given its own. After an error none is there.
 //
-// A message whose envelope could not be read in full is not saved, since it
-// could not be put back from that.
+// A message of which a piece could not be read is not saved, since it could not be
+// put back from that.
 func (s *Saver) Save(q *Queue, m *Message) error {
 	switch {
 	case !m.Has(Mess):
 		return ErrOrphan
-	case len(m.Problems) > 0:
-		return m.Problems[0]
+	case !m.Whole():
+		for _, err := range m.Problems {
+			if !errors.Is(err, ErrMalformed) {
+				return err
+			}
+		}
 	}
 	line, err := m.JSON()
 	if err != nil {
@@ -85,6 +89,16 @@ func (s *Saver) save(files *[]*saved, m *Message, text int, base, ext string, en
 		return err
 	}
 	*files = append(*files, second)
+	for _, p := range m.malformed {
+		raw, err := s.create(base + "." + p.String())
+		if err != nil {
+			return err
+		}
+		*files = append(*files, raw)
+		if err := s.copyPiece(raw, m, p); err != nil {
+			return err
+		}
+	}
 	if err := s.copy(eml, text, m); err != nil {
 		return err
 	}
@@ -144,6 +158,31 @@ func (s *Saver) copy(f *saved, from int, m *Message) error {
 		return ErrChanged
 	}
 	return s.finish(f, nil)
+}
+
+// copyPiece writes a piece of the envelope as it is.
+func (s *Saver) copyPiece(f *saved, m *Message, p Place) error {
+	q := m.queue
+	dirs, err := q.pin(m.Number % q.split)
+	if err != nil {
+		return err
+	}
+	defer q.unpin(dirs)
+	r := reader{q: q}
+	r.name.set(m.Number)
+	fd, err := r.open(dirs, p, m.State())
+	if err == unix.ENOENT {
+		return ErrChanged
+	}
+	if err != nil {
+		return pathError("open", q.path(p, m.Number), err)
+	}
+	defer closeFD(fd)
+	text, err := r.contents(fd)
+	if err != nil {
+		return pathError("read", q.path(p, m.Number), err)
+	}
+	return s.finish(f, text)
 }
 
 // finish writes the rest and brings the file to the disk.

@@ -25,11 +25,12 @@ func (q *Queue) Scan(each func(Found) bool, failed func(error)) error {
 	lists := make([][]uint64, len(q.places)) // of one sub-directory
 	flat := make([][]uint64, len(q.places))  // of the places that are flat, what is to come
 	for _, i := range q.lookOrder {
-		if p := q.places[i]; !p.split {
+		if p := q.places[i]; !p.split && p.denied == nil {
 			var err error
 			if flat[i], err = numbers(nil, p.fd); err != nil {
 				return pathError("read", p.String(), err)
 			}
+			flat[i] = slices.DeleteFunc(flat[i], p.isDir)
 			q.bySubDir(flat[i])
 		}
 	}
@@ -66,6 +67,9 @@ func (q *Queue) Scan(each func(Found) bool, failed func(error)) error {
 func (q *Queue) readSubDirs(s *subDirs, lists, buffers [][]uint64, failed func(error)) bool {
 	for _, i := range q.lookOrder {
 		if !q.places[i].split {
+			continue
+		}
+		if lists[i] = nil; s.fd[i] < 0 {
 			continue
 		}
 		var err error
@@ -188,6 +192,9 @@ func (q *Queue) look(s *subDirs, n uint64, pieces []unix.Stat_t) (Found, error) 
 	f := Found{Number: n}
 	digits := strconv.FormatUint(n, 10)
 	for _, i := range q.lookOrder {
+		if s.fd[i] < 0 || !q.places[i].split && q.places[i].isDir(n) {
+			continue
+		}
 		switch err := sys.Lstatat(s.fd[i], digits, &pieces[i]); err {
 		case nil:
 			f.places |= 1 << q.places[i].Place

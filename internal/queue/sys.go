@@ -55,6 +55,15 @@ func read(fd int, buf []byte) (int, error) {
 	}
 }
 
+func pread(fd int, buf []byte, at int64) (int, error) {
+	for {
+		n, err := unix.Pread(fd, buf, at)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
 // linkNoReplace gives a file a second name unless there is one of that name, and takes
 // the first.
 func linkNoReplace(fromDir int, from string, toDir int, to string) error {
