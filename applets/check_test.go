@@ -722,8 +722,8 @@ func TestCheckReadsOnly(t *testing.T) {
 	}
 }
 
-// TestCheckUsage proves that --check takes no operand and no other way to look.
-func TestCheckUsage(t *testing.T) {
+// TestHostCheckUsage proves that --check takes no operand and no other way to look.
+func TestHostCheckUsage(t *testing.T) {
 	_, errs, status := runIn(nil, "kowaza", "--check", "rmoldmail")
 	if want := "kowaza: too many operands: rmoldmail\n"; status != 2 || !strings.HasPrefix(errs, want) {
 		t.Errorf("status %d, %q; want 2, %q", status, errs, want)

@@ -17,7 +17,7 @@ import (
 
 // qmHandle's letters have no long names, and their arguments stand in the same
 // word.
-var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w)[A-Z]* |(?:-(\w), |    )--([a-z0-9-]+)(?: [A-Z/=]+)?(?: |\n {10})) *\S`)
+var optionLine = regexp.MustCompile(`(?m)^  (?:-(\w)[A-Z]* |(?:-(\w), |    )--([a-z0-9-]+)(?:\[=[A-Z]+\]| [A-Z/=]+)?(?: |\n {10})) *\S`)
 
 // helpOptions returns the options that a help text lists, as "-n, --dry-run".
 func helpOptions(help string) []string {
@@ -229,7 +229,7 @@ func columns(line string) int {
 // line of the English one and its options, words for arguments included, in the
 // same order and place.
 func TestHelpShape(t *testing.T) {
-	placed := regexp.MustCompile(`(?m)^ {2,6}-[-\w]+(?:, --[a-z0-9-]+)?(?: [A-Z/]+)? *`)
+	placed := regexp.MustCompile(`(?m)^ {2,6}-[-\w]+(?:, --[a-z0-9-]+)?(?:\[=[A-Z]+\]| [A-Z/]+)? *`)
 	for _, a := range append(slices.Clone(All), kowaza, installer) {
 		both := helps(t, a)
 		for lang, end := range map[string]string{"en": ".", "ja": "。"} {

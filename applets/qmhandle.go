@@ -50,27 +50,32 @@ List and count the messages in qmail's queue, and remove some.
   -c                colours
   -N                list numbers only; alone, those of -l
       --alrm        with --live: tell qmail-send to look at all messages now
+      --bounce[=TEXT]
+                    return the messages to their senders, TEXT being the reason
       --by WHAT     count messages by WHAT and by age: domain (of recipients to
                     come), sender, uid (of who injected them) or age alone
       --dry-run     remove nothing, say what would go
       --help        show this help, as no option at all does
+      --hold DIR    take the messages out of the queue, into DIR
       --json        lists and statistics in JSON, one object a line
       --live        while qmail-send runs: mark every recipient as done
+      --now         have the messages tried as soon as qmail-send runs again
       --older-than AGE
                     only messages older than AGE (90m, 12h, 3d, 2w), whether
                     they are listed, counted or removed; alone: remove those
       --queue DIR   the queue, or several; default: queue in the directory QMAIL
       --recipient ADDR
                     only messages with the envelope recipient ADDR, likewise
+      --release DIR give the messages in DIR back to qmail
       --save DIR    first write each message to DIR: NUMBER.eml, NUMBER.json
       --top ROWS    only the first ROWS rows of --by
       --version     print the version
 
 An argument stands in the same word as its letter. Options are done in order;
-of several letters that remove, each removes what it chooses. RE is a regular
-expression as in re2(7). To remove messages, qmail-send is stopped and started
-again by the commands QMAIL_STOP and QMAIL_START. Settings: these and QMAIL in
-/etc/kowaza.conf.
+of several letters that remove, each removes what it chooses; with --bounce,
+--hold and --now they only choose. RE is a regular expression as in re2(7). To
+change the queue, qmail-send is stopped and started again by the commands
+QMAIL_STOP and QMAIL_START. Settings: these and QMAIL in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(qmHandleOptions).declare(set) },
 	Values:  map[string]string{"N": completion.Message, "WHAT": strings.Join(byNames, " ")},
@@ -81,6 +86,9 @@ type qmHandleOptions struct {
 	queueOptions
 	json                  bool
 	age, recipient, queue string
+	bounce                string // its text
+	due                   bool
+	hold, release         string // directories
 	shapeOptions
 	values map[string]*string // of the letters that have an argument
 }
@@ -105,6 +113,10 @@ func (o *qmHandleOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.queue, "queue", 0)
 	set.FlagLong(&o.by, "by", 0)
 	set.FlagLong(&o.top, "top", 0)
+	set.FlagLong(&o.bounce, "bounce", 0).SetOptional()
+	set.FlagLong(&o.due, "now", 0)
+	set.FlagLong(&o.hold, "hold", 0)
+	set.FlagLong(&o.release, "release", 0)
 }
 
 // scriptVersion is that of the Perl script whose options and output these are.
@@ -165,6 +177,12 @@ func runQmHandle(env *cli.Env, argv []string) error {
 		return err
 	}
 	h.env, h.opt = env, o.queueOptions
+	if o.outcome != nil {
+		if err := o.outcome.open(qmailDir(env, h.settings), o.hold); err != nil {
+			return err
+		}
+		defer o.outcome.close()
+	}
 	defer h.close()
 	if err := h.open(); err != nil {
 		return err
@@ -298,6 +316,8 @@ func (h *qmHandleRun) parse(env *cli.Env, argv []string, o *qmHandleOptions) (sa
 			}
 			h.dirs = append(h.dirs, o.queue)
 			return nil
+		case "release":
+			return h.addRelease(o.release)
 		case "":
 		default:
 			return nil
@@ -325,6 +345,12 @@ func (h *qmHandleRun) parse(env *cli.Env, argv []string, o *qmHandleOptions) (sa
 		h.steps = append(h.steps, step{run: func() error { return h.list(everything) }})
 	case len(h.narrow) > 0 && !lists && !h.chooses():
 		h.choose(h.narrowOnly())
+	}
+	if err := o.setOutcome(set, env.Now); err != nil {
+		return false, err
+	}
+	if o.outcome != nil && !slices.ContainsFunc(h.steps, func(s step) bool { return s.criteria != nil }) {
+		return false, cli.Usagef("%s goes with an option that chooses messages", o.outcome.option)
 	}
 	return set.IsSet("save"), nil
 }

@@ -320,6 +320,10 @@ func (h *qmHandleRun) remove(criteria []criterion) error {
 	n := h.gone() - before
 	switch {
 	case !r.some:
+	case h.opt.outcome != nil && h.opt.dryRun:
+		h.say(h.opt.outcome.would, n)
+	case h.opt.outcome != nil:
+		h.say(h.opt.outcome.done, n)
 	case h.opt.dryRun:
 		h.say("%d messages would be deleted from queue\n", n)
 	case h.opt.live:
@@ -367,8 +371,12 @@ func (h *qmHandleRun) removeHere(criteria []criterion, r *removed) error {
 		}
 		if chosen {
 			r.some = true
-			if h.removal.remove(m) {
+			switch {
+			case !h.removal.remove(m):
+			case h.opt.outcome == nil:
 				h.say("Message %d slotted for deletion\n", m.Number)
+			case !h.opt.dryRun:
+				h.say(h.opt.outcome.one, m.Number)
 			}
 		}
 		return !h.isStopped()

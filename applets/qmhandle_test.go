@@ -334,7 +334,7 @@ func TestFixtureNotRemoved(t *testing.T) {
 	q := fixture(t)
 	before := q.tree()
 	_, errs, status := q.run("", "qmHandle", "-D")
-	if status != 1 || strings.Count(errs, "queue was copied: repair it first\n") < 20 || !strings.Contains(errs, "queue: queue was copied: repair it first: ... and ") {
+	if status != 1 || strings.Count(errs, "queue was copied: repair it first with qqclean --repair\n") < 20 || !strings.Contains(errs, "queue: queue was copied: repair it first with qqclean --repair: ... and ") {
 		t.Errorf("status %d, %s", status, errs)
 	}
 	compare(t, "after -D", q.tree(), before)

@@ -23,12 +23,18 @@ var qqclean = &cli.Applet{
 Remove messages from qmail's queue; qmail-send must be stopped first.
 
       --alrm          with --live: tell qmail-send to look at all messages now
+      --check         print what is damaged in the queue, change nothing; no
+                      NUMBER
   -h, --help          show this help
+      --json          with --check: in JSON, one object a line
       --live          while qmail-send runs: mark every recipient as done, and
                       leave the rest to it, when it next looks at the messages
-  -n, --dry-run       print the files that would go, remove nothing
+  -n, --dry-run       print the files that would go, remove nothing; with
+                      --repair: old and new numbers
       --orphans       pieces without a message go, too; without NUMBER, all such
   -Q, --queue DIR     the queue; default: queue in the directory QMAIL
+      --repair        give each message the number of its inode, as a queue
+                      that was copied or restored needs it; no NUMBER
   -s, --save DIR      first write each message to DIR: NUMBER.eml, NUMBER.json
   -v, --verbose       say what was done
       --version       print the version
@@ -45,8 +51,9 @@ Settings: QMAIL in /etc/kowaza.conf.
 
 type qqcleanOptions struct {
 	queueOptions
-	verbose, orphans bool
-	queue, wait      string
+	verbose, orphans        bool
+	examine, repair, asJSON bool
+	queue, wait             string
 }
 
 func (o *qqcleanOptions) declare(set *getopt.Set) {
@@ -58,6 +65,40 @@ func (o *qqcleanOptions) declare(set *getopt.Set) {
 	set.FlagLong(&o.orphans, "orphans", 0)
 	set.FlagLong(&o.queue, "queue", 'Q')
 	set.FlagLong(&o.wait, "wait", 'w')
+	set.FlagLong(&o.examine, "check", 0)
+	set.FlagLong(&o.repair, "repair", 0)
+	set.FlagLong(&o.asJSON, "json", 0)
+}
+
+// whole checks the options of --check and --repair, which are about the queue and not
+// about messages.
+func (o *qqcleanOptions) whole(set *cli.Set, args []string) error {
+	mode := "--check"
+	if o.repair {
+		mode = "--repair"
+	}
+	alone := []string{"live", "alrm", "save", "orphans"}
+	switch {
+	case o.examine && o.repair:
+		return cli.Usagef("--check goes without --repair")
+	case o.examine:
+		alone = append(alone, "dry-run", "verbose", "wait")
+	case o.repair:
+		alone = append(alone, "json")
+	case o.asJSON:
+		return cli.Usagef("--json goes with --check")
+	default:
+		return nil
+	}
+	for _, name := range alone {
+		if set.IsSet(name) {
+			return cli.Usagef("%s goes without --%s", mode, name)
+		}
+	}
+	if len(args) > 0 {
+		return cli.Usagef("%s takes no operands: %s", mode, args[0])
+	}
+	return nil
 }
 
 // maxWait bounds --wait, in seconds: a day.
@@ -73,6 +114,9 @@ func runQqclean(env *cli.Env, argv []string) error {
 	if err := o.check(set.IsSet("save")); err != nil {
 		return err
 	}
+	if err := o.whole(set, args); err != nil {
+		return err
+	}
 	wait, err := cli.Number("--wait", o.wait, 0, maxWait)
 	switch {
 	case err != nil:
@@ -83,7 +127,7 @@ func runQqclean(env *cli.Env, argv []string) error {
 		return cli.Usagef("--live goes without --orphans: pieces without a message are nobody's")
 	case o.live && set.IsSet("wait"):
 		return cli.Usagef("--live goes without --wait: it takes no lock")
-	case len(args) == 0 && !o.orphans:
+	case len(args) == 0 && !o.orphans && !o.examine && !o.repair:
 		return cli.Usagef("too few operands")
 	}
 	numbers, err := queueNumbers(env, args)
@@ -93,6 +137,12 @@ func runQqclean(env *cli.Env, argv []string) error {
 	dir, err := queueDir(env, o.queue)
 	if err != nil {
 		return err
+	}
+	switch {
+	case o.examine:
+		return checkQueue(env, dir, o.asJSON)
+	case o.repair:
+		return repairQueue(env, dir, &o, time.Duration(wait)*time.Second)
 	}
 	q, err := openQueue(dir)
 	if err != nil {
@@ -176,14 +226,8 @@ func (c *qqcleanRun) clean(wait time.Duration, stop <-chan struct{}) error {
 		}
 	default:
 		lock, err := c.q.Lock(wait, stop)
-		if errors.Is(err, queue.ErrRunning) {
-			if err := lockedByOther(c.q); err != nil {
-				return err
-			}
-			return fmt.Errorf("%w: stop it first", err)
-		}
 		if err != nil {
-			return err
+			return stopFirst(c.q, err)
 		}
 		defer lock.Unlock()
 		check := lock.Check
@@ -218,6 +262,17 @@ func (c *qqcleanRun) clean(wait time.Duration, stop <-chan struct{}) error {
 			return true
 		}
 	})
+}
+
+// stopFirst says of an ErrRunning what to do.
+func stopFirst(q *queue.Queue, err error) error {
+	if !errors.Is(err, queue.ErrRunning) {
+		return err
+	}
+	if err := lockedByOther(q); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: stop it first", err)
 }
 
 // maxFew is how many messages are looked up one by one: more are found sooner by

@@ -20,6 +20,8 @@ type queueOptions struct {
 	live   bool
 	alarm  bool
 	save   string // directory; empty: nothing is saved
+
+	outcome *outcome // in the place of a removal; nil: messages are removed
 }
 
 func (o *queueOptions) check(saveSet bool) error {
@@ -80,6 +82,8 @@ func (r *removal) remove(m *queue.Message) bool {
 	}
 	switch {
 	case err != nil || r.opt.dryRun:
+	case r.opt.outcome != nil:
+		err = r.opt.outcome.do(r.lock, m)
 	case r.opt.live:
 		err = r.q.MarkDone(m)
 	default:
@@ -96,6 +100,9 @@ func (r *removal) remove(m *queue.Message) bool {
 
 // may reports whether the message may go, before it is saved.
 func (r *removal) may(m *queue.Message) error {
+	if r.opt.outcome != nil {
+		return r.q.MayEnd(m)
+	}
 	if r.opt.live {
 		if len(m.Problems) > 0 { // MarkDone would refuse it
 			return m.Problems[0]
@@ -110,6 +117,9 @@ func (r *removal) fail(n uint64, err error) {
 	r.failed.Store(true)
 	if errors.Is(err, queue.ErrOrphan) {
 		err = errors.New("pieces without a message: qqclean --orphans removes them")
+	}
+	if errors.Is(err, queue.ErrCopied) {
+		err = fmt.Errorf("%w with qqclean --repair", err)
 	}
 	if errors.Is(err, queue.ErrNotLive) {
 		err = fmt.Errorf("%w: --live cannot remove it", err)
@@ -241,8 +251,10 @@ func queueDir(env *cli.Env, dir string) (string, error) {
 }
 
 // openQueue opens the queue in dir, and puts dir before what its errors name.
-func openQueue(dir string) (*queue.Queue, error) {
-	q, err := queue.Open(dir)
+func openQueue(dir string) (*queue.Queue, error) { return openQueueBy(queue.Open, dir) }
+
+func openQueueBy(open func(string) (*queue.Queue, error), dir string) (*queue.Queue, error) {
+	q, err := open(dir)
 	var pe *fs.PathError
 	if !errors.As(err, &pe) || pe.Path == dir {
 		return q, err

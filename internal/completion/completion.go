@@ -99,8 +99,9 @@ type value struct {
 }
 
 // helpOption is how help shows an option: a letter with its value joined to it, or
-// names and a value; then, perhaps on the next line, what it does.
-const helpOption = `(?m)^ {2,6}(?:-(\w)([A-Z]*)|(?:-(\w), )?--([a-z0-9-]+)(?: ([A-Z][A-Z/=]*))?)(?: +|\n {10,})(\S.*(?:\n {10,}\S.*)*)`
+// names and a value, or one that may be left out; then, perhaps on the next line, what
+// it does.
+const helpOption = `(?m)^ {2,6}(?:-(\w)([A-Z]*)|(?:-(\w), )?--([a-z0-9-]+)(?:\[=[A-Z]+\]| ([A-Z][A-Z/=]*))?)(?: +|\n {10,})(\S.*(?:\n {10,}\S.*)*)`
 
 func commandOf(name string, a *cli.Applet) command {
 	c := command{name: name}

@@ -26,7 +26,7 @@ type helpOption struct {
 
 // helpLine is a line of help that begins with options: what they are, and the
 // name of their value.
-var helpLine = regexp.MustCompile(`(?m)^ {2,6}((?:-\S+, )?-\S+)(?: ([A-Z][A-Z/=]*))?(?: |$)`)
+var helpLine = regexp.MustCompile(`(?m)^ {2,6}((?:-\S+, )?-[^\s[]+)(?:\[=[A-Z]+\]| ([A-Z][A-Z/=]*))?(?: |$)`)
 
 // run returns what a command prints on standard output.
 func run(t *testing.T, argv ...string) string {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -35,10 +36,26 @@ const lockRetry = 100 * time.Millisecond
 // lock/sendmutex (qmail-send.c, lock_exnb.c). While it is held qmail-send does
 // not start, so it should not be held for long. ErrRunning after wait;
 // ErrStopped where stop was closed before.
+//
+// ErrInterrupted where a repair was: until that is ended nothing may be done.
 func (q *Queue) Lock(wait time.Duration, stop <-chan struct{}) (*Lock, error) {
+	l, err := q.lock(lockName, wait, stop)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		if halfErr := q.Whole(); halfErr != nil {
+			if l != nil {
+				l.Unlock()
+			}
+			return nil, halfErr
+		}
+	}
+	return l, err
+}
+
+// lock is Lock by the file of that name.
+func (q *Queue) lock(name string, wait time.Duration, stop <-chan struct{}) (*Lock, error) {
 	end := time.Now().Add(wait)
 	for {
-		fd, err := q.tryLock()
+		fd, err := q.tryLock(name)
 		if err == nil {
 			return &Lock{q: q, fd: fd}, nil
 		}
@@ -58,15 +75,16 @@ func (q *Queue) Lock(wait time.Duration, stop <-chan struct{}) (*Lock, error) {
 
 // tryLock tries once. A lock on a file that has lost its name meanwhile locks
 // nobody out: then it is tried again.
-func (q *Queue) tryLock() (int, error) {
+func (q *Queue) tryLock(name string) (int, error) {
 	dir, err := q.openLockDir()
 	if err != nil {
 		return -1, err
 	}
+	path := lockDir + "/" + name
 	for {
-		fd, err := sys.Openat(dir, lockName, unix.O_WRONLY|openFile)
+		fd, err := sys.Openat(dir, name, unix.O_WRONLY|openFile)
 		if err != nil {
-			return -1, pathError("open", lockPath, err)
+			return -1, pathError("open", path, err)
 		}
 		var held, named unix.Stat_t
 		if err = sys.Fstat(fd, &held); err == nil && !isRegular(&held) {
@@ -74,7 +92,7 @@ func (q *Queue) tryLock() (int, error) {
 		}
 		if err != nil {
 			closeFD(fd)
-			return -1, pathError("open", lockPath, err)
+			return -1, pathError("open", path, err)
 		}
 		if q.locking != nil {
 			q.locking()
@@ -84,15 +102,15 @@ func (q *Queue) tryLock() (int, error) {
 			if err == unix.EWOULDBLOCK {
 				return -1, ErrRunning
 			}
-			return -1, pathError("lock", lockPath, err)
+			return -1, pathError("lock", path, err)
 		}
-		err = sys.Lstatat(dir, lockName, &named)
+		err = sys.Lstatat(dir, name, &named)
 		if err == nil && identityOf(&named).file() == identityOf(&held).file() {
 			return fd, nil
 		}
 		closeFD(fd)
 		if err != nil {
-			return -1, pathError("stat", lockPath, err)
+			return -1, pathError("stat", path, err)
 		}
 	}
 }

@@ -23,26 +23,10 @@ func (q *Queue) MarkDone(m *Message) error {
 		return err
 	}
 	defer q.unpin(s)
-	var channels []openChannel
-	defer func() {
-		for _, c := range channels {
-			closeFD(c.fd)
-		}
-	}()
-	r := reader{q: q}
-	for i, p := range q.places {
-		if !p.channel() || !m.Has(p.Place) {
-			continue
-		}
-		c, err := r.openChannel(s.fd[i], m.Number)
-		if err == unix.ENOENT {
-			continue // all done
-		}
-		if err != nil {
-			return pathError("open", q.path(p.Place, m.Number), err)
-		}
-		c.path = q.path(p.Place, m.Number)
-		channels = append(channels, c)
+	channels, err := q.openChannels(s, m)
+	defer closeChannels(channels)
+	if err != nil {
+		return err
 	}
 	if q.before != nil {
 		q.before(Mess, m.Number)
@@ -50,12 +34,8 @@ func (q *Queue) MarkDone(m *Message) error {
 	if err := q.stillLive(s, m); err != nil {
 		return err
 	}
-	for _, c := range channels {
-		for _, at := range c.todo {
-			if err := pwrite(c.fd, []byte{'D'}, at); err != nil {
-				return pathError("write", c.path, err)
-			}
-		}
+	if err := markAll(channels); err != nil {
+		return err
 	}
 	if q.before != nil {
 		q.before(Bounce, m.Number)
@@ -198,4 +178,42 @@ func (r *reader) openChannel(dir int, n uint64) (c openChannel, err error) {
 		closeFD(c.fd)
 	}
 	return c, err
+}
+
+// openChannels opens the message's channels for marking.
+func (q *Queue) openChannels(s *subDirs, m *Message) (all []openChannel, err error) {
+	r := reader{q: q}
+	for i, p := range q.places {
+		if !p.channel() || !m.Has(p.Place) {
+			continue
+		}
+		c, err := r.openChannel(s.fd[i], m.Number)
+		if err == unix.ENOENT {
+			continue // all done
+		}
+		if err != nil {
+			return all, pathError("open", q.path(p.Place, m.Number), err)
+		}
+		c.path = q.path(p.Place, m.Number)
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func closeChannels(all []openChannel) {
+	for _, c := range all {
+		closeFD(c.fd)
+	}
+}
+
+// markAll marks all recipients done.
+func markAll(channels []openChannel) error {
+	for _, c := range channels {
+		for _, at := range c.todo {
+			if err := pwrite(c.fd, []byte{'D'}, at); err != nil {
+				return pathError("write", c.path, err)
+			}
+		}
+	}
+	return nil
 }

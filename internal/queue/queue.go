@@ -157,10 +157,11 @@ type Queue struct {
 	known   map[uint64][]fileID // the sub-directories that were open once
 	lockDir int                 // -1 until it is needed
 
-	// before is called before each unlink, locking before each flock; tests let
-	// things happen there.
+	// before is called before each unlink, and rename of a repair, locking before each
+	// flock; tests let things happen there.
 	before  func(p Place, n uint64)
 	locking func()
+	planned func() // a repair's plan has been written
 }
 
 // place is a directory of the queue.
@@ -176,8 +177,20 @@ type place struct {
 }
 
 // Open opens a queue directory, a link on the way to it being the
-// administrator's, and reads its layout.
+// administrator's, and reads its layout. ErrInterrupted where a repair was.
 func Open(dir string) (*Queue, error) {
+	q, err := openQueue(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.Whole(); err != nil {
+		q.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+func openQueue(dir string) (*Queue, error) {
 	fd, err := sys.Openat(atCWD, dir, openDirFollow)
 	if err != nil {
 		return nil, pathError("open", dir, err)

@@ -57,13 +57,18 @@ func (s *Saver) Save(q *Queue, m *Message) error {
 	if err != nil {
 		return err
 	}
+	return s.saveAs(q, m, strconv.FormatUint(m.Number, 10), ".json", append(line, '\n'))
+}
+
+// saveAs writes the text as base.eml, and what is told of the message besides it.
+func (s *Saver) saveAs(q *Queue, m *Message, base, ext string, envelope []byte) error {
 	text, err := q.OpenMessage(m.Found)
 	if err != nil {
 		return err
 	}
 	defer text.Close()
 	var files []*saved
-	err = s.save(&files, m, int(text.Fd()), append(line, '\n'))
+	err = s.save(&files, m, int(text.Fd()), base, ext, envelope)
 	if err != nil {
 		for _, f := range files {
 			err = errors.Join(err, f.remove(s))
@@ -73,20 +78,19 @@ func (s *Saver) Save(q *Queue, m *Message) error {
 }
 
 // save notes in files what it makes.
-func (s *Saver) save(files *[]*saved, m *Message, text int, line []byte) error {
-	number := strconv.FormatUint(m.Number, 10)
-	eml, err := s.create(number + ".eml")
+func (s *Saver) save(files *[]*saved, m *Message, text int, base, ext string, envelope []byte) error {
+	eml, err := s.create(base + ".eml")
 	if err != nil {
 		return err
 	}
 	*files = append(*files, eml)
-	json, err := s.create(number + ".json")
+	second, err := s.create(base + ext)
 	if err != nil {
 		return err
 	}
-	*files = append(*files, json)
+	*files = append(*files, second)
 	for _, p := range m.malformed {
-		raw, err := s.create(number + "." + p.String())
+		raw, err := s.create(base + "." + p.String())
 		if err != nil {
 			return err
 		}
@@ -98,7 +102,7 @@ func (s *Saver) save(files *[]*saved, m *Message, text int, line []byte) error {
 	if err := s.copy(eml, text, m); err != nil {
 		return err
 	}
-	if err := s.finish(json, line); err != nil {
+	if err := s.finish(second, envelope); err != nil {
 		return err
 	}
 	for _, f := range *files {
@@ -201,7 +205,7 @@ func (s *Saver) failed(op string, f *saved, err error) error {
 
 // place gives the file its name.
 func (f *saved) place(s *Saver) error {
-	if err := renameNoReplace(s.fd, f.temporary, f.name); err != nil {
+	if err := renameNoReplace(s.fd, f.temporary, s.fd, f.name); err != nil {
 		return s.failed("create", f, err)
 	}
 	f.placed = true

@@ -66,12 +66,12 @@ func pread(fd int, buf []byte, at int64) (int, error) {
 
 // linkNoReplace gives a file a second name unless there is one of that name, and takes
 // the first.
-func linkNoReplace(dir int, from, to string) error {
+func linkNoReplace(fromDir int, from string, toDir int, to string) error {
 	for {
-		switch err := unix.Linkat(dir, from, dir, to, 0); err {
+		switch err := unix.Linkat(fromDir, from, toDir, to, 0); err {
 		case nil:
-			if err := sys.Unlinkat(dir, from); err != nil {
-				sys.Unlinkat(dir, to)
+			if err := sys.Unlinkat(fromDir, from); err != nil {
+				sys.Unlinkat(toDir, to)
 				return err
 			}
 			return nil
@@ -112,6 +112,15 @@ func write(fd int, buf []byte) error {
 func fsync(fd int) error {
 	for {
 		if err := unix.Fsync(fd); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// eintr makes a call again where a signal interrupted it.
+func eintr(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
 			return err
 		}
 	}
@@ -201,12 +210,12 @@ func isDirAt(fd int, d sys.Dirent) (bool, error) {
 // renameNoReplace gives a file its name unless there is one of that name. Some file
 // systems do not know how to do it in one step (rename(2)), some have no second
 // names for a file: either will do.
-func renameNoReplace(dir int, from, to string) error {
+func renameNoReplace(fromDir int, from string, toDir int, to string) error {
 	for {
-		switch err := unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE); err {
+		switch err := unix.Renameat2(fromDir, from, toDir, to, unix.RENAME_NOREPLACE); err {
 		case unix.EINTR:
 		case unix.EINVAL, unix.ENOSYS:
-			return linkNoReplace(dir, from, to)
+			return linkNoReplace(fromDir, from, toDir, to)
 		default:
 			return err
 		}
