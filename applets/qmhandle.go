@@ -673,7 +673,9 @@ func (h *qmHandleRun) unlock() (all bool) {
 	all = true
 	for _, r := range h.queues {
 		if r.took {
-			r.awaited = r.awaited || r.q.Awaited()
+			if slices.Contains(h.told, r) { // else nobody waits for that program
+				r.awaited = r.awaited || r.q.Awaited()
+			}
 			r.lock.Unlock()
 		}
 		all = all && r.took
