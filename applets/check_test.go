@@ -557,7 +557,7 @@ func TestCheckLogin(t *testing.T) {
 		var said bytes.Buffer
 		c := &check{env: h.env(&said, &said), cleans: true}
 		c.env.RunAs(&cli.Applet{Name: "kowaza", Run: func(*cli.Env, []string) error {
-			lookers[test.key](c, &f)
+			c.look(&f)
 			c.add(f)
 			for _, say := range c.wrong {
 				say()
