@@ -288,19 +288,29 @@ func (c *check) mend(key string) string {
 	return fmt.Sprintf("mend that, or set %s in %s", key, c.file)
 }
 
-// lookers look at what the value of a key names, where the key is set: each fills in what
-// it finds. One that finds nothing to be told lets the key share a row.
-var lookers = map[string]func(c *check, f *fact){
-	"VMDIR":               lookVMDir,
-	"USERS":               lookUsers,
-	"RULES":               lookRules,
-	"QUOTA_MESSAGE":       lookWarning,
-	"JMAIL_TO":            lookAddress,
-	"JMAIL_FROM":          lookAddress,
-	"JMAIL_SERVER":        lookServer,
-	"JMAIL_PASSWORD_FILE": lookPassword,
-	"QMAIL_STOP":          lookCommand,
-	"QMAIL_START":         lookCommand,
+// look looks at what the value of a key names, where the key is set, and fills in what it
+// finds. A key of which nothing is to be told shares a row.
+func (c *check) look(f *fact) {
+	switch f.key {
+	case "VMDIR":
+		lookVMDir(c, f)
+	case "USERS":
+		lookUsers(c, f)
+	case "RULES":
+		lookRules(c, f)
+	case "QUOTA_MESSAGE":
+		lookWarning(f)
+	case "JMAIL_TO", "JMAIL_FROM":
+		lookAddress(f)
+	case "JMAIL_SERVER":
+		lookServer(f)
+	case "JMAIL_PASSWORD_FILE":
+		lookPassword(c, f)
+	case "QMAIL_STOP":
+		lookCommand(c, f, "QMAIL_START")
+	case "QMAIL_START":
+		lookCommand(c, f, "QMAIL_STOP")
+	}
 }
 
 // keys tells of every key. Those of which nothing else is to be told share rows.
@@ -314,9 +324,7 @@ func (c *check) keys() {
 		case key == "SENDMAIL":
 			c.sendmail(f)
 		case set:
-			if look := lookers[key]; look != nil {
-				look(c, &f)
-			}
+			c.look(&f)
 			if f.err != nil || f.note != "" {
 				c.add(f)
 			} else {
@@ -381,14 +389,14 @@ func lookRules(c *check, f *fact) {
 }
 
 // lookWarning reads the file with the warning.
-func lookWarning(c *check, f *fact) {
+func lookWarning(f *fact) {
 	if _, f.err = readSmall(f.value, maxWarning, tooLargeWarning); f.err == nil {
 		f.note = "there"
 	}
 }
 
 // lookAddress looks at an address of the test mail.
-func lookAddress(c *check, f *fact) {
+func lookAddress(f *fact) {
 	if err := message.CheckAddress(f.value); err != nil {
 		f.err = fmt.Errorf("%s: %w", f.value, err)
 	}
@@ -396,7 +404,7 @@ func lookAddress(c *check, f *fact) {
 
 // lookServer looks at the name of a mail server. What is none may hold a password, and is
 // not shown.
-func lookServer(c *check, f *fact) {
+func lookServer(f *fact) {
 	if _, err := smtpServer(f.value); err != nil {
 		f.value, f.err = "****", fmt.Errorf("****: %w", err)
 	}
@@ -422,10 +430,10 @@ func lookPassword(c *check, f *fact) {
 	file.Close()
 }
 
-// lookCommand looks for the program of qmHandle's two commands.
-func lookCommand(c *check, f *fact) {
+// lookCommand looks for the program of one of qmHandle's two commands, of which other is
+// the other's key.
+func lookCommand(c *check, f *fact, other string) {
 	f.private = true
-	other := map[string]string{"QMAIL_STOP": "QMAIL_START", "QMAIL_START": "QMAIL_STOP"}[f.key]
 	argv := commandWords(f.value)
 	switch {
 	case c.settings.Value(other) == "":

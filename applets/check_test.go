@@ -441,6 +441,8 @@ var hostFaults = []hostFault{
 		must(h.t, os.Symlink("kowaza.old", h.root+"/usr/local/bin/mailtalk"))
 	},
 		"!PATHalinktonothing:/usr/local/bin/mailtalk", []string{"/usr/local/bin/mailtalk: a link to nothing: remove it, or install kowaza again"}},
+	{"a link to nothing behind it", func(h *checkedHost) { must(h.t, os.Symlink("nothing", h.root+"/usr/bin/mailtest")) },
+		"!PATHalinktonothing:/usr/bin/mailtest", []string{"/usr/bin/mailtest: a link to nothing: remove it, or install kowaza again"}},
 	{"a link to nothing before kowaza's", func(h *checkedHost) {
 		must(h.t, os.MkdirAll(h.root+"/usr/local/sbin", 0o755))
 		must(h.t, os.Symlink("nothing", h.root+"/usr/local/sbin/mailtest"))
@@ -555,7 +557,7 @@ func TestCheckLogin(t *testing.T) {
 		var said bytes.Buffer
 		c := &check{env: h.env(&said, &said), cleans: true}
 		c.env.RunAs(&cli.Applet{Name: "kowaza", Run: func(*cli.Env, []string) error {
-			lookers[test.key](c, &f)
+			c.look(&f)
 			c.add(f)
 			for _, say := range c.wrong {
 				say()
