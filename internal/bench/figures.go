@@ -26,6 +26,21 @@ func (f *figures) leaveOut(what string) {
 	}
 }
 
+// choose returns a job with those programs that can run here. Without kowaza there is
+// nothing to compare them with.
+func (f *figures) choose(j job) (job, bool) {
+	if j.cold && os.Geteuid() != 0 {
+		f.leaveOut(j.name + ": needs root")
+		return j, false
+	}
+	if f.missing(j.programs[0]) {
+		f.leaveOut(j.name + ": nothing to compare with")
+		return j, false
+	}
+	j.programs = slices.DeleteFunc(slices.Clone(j.programs), f.missing) // jobs share them
+	return j, true
+}
+
 // missing tells, also the reader, that a program cannot run here.
 func (f *figures) missing(p program) bool {
 	for _, name := range p.needs {

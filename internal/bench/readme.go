@@ -9,7 +9,7 @@ import (
 // readmes are the documents with a table of a few jobs, made of the same run.
 var readmes = map[string]*wording{"README.md": &english, "README.ja.md": &japanese}
 
-var readmeTitle = map[*wording]string{&english: "kowaza beside others", &japanese: "kowaza とほかのプログラム"}
+var readmeTitle = map[*wording]string{&english: "Time of kowaza and of other programs", &japanese: "kowaza とほかのプログラムの所要時間"}
 
 // The table stands between these, with all that is made anew.
 const (
@@ -118,9 +118,8 @@ func (r *record) table(w *wording) string {
 		n = 1
 	}
 	var b strings.Builder
-	image := w.readmeImage()
 	if len(r.readmePanels(w)) > 0 {
-		fmt.Fprintf(&b, "![%s](docs/bench/%s)\n\n", readmeTitle[w], image)
+		fmt.Fprintf(&b, "![%s](docs/bench/%s)\n\n", readmeTitle[w], w.readmeImage())
 	}
 	fmt.Fprintf(&b, readmeColumns[w], r.Machine.Cores)
 	for _, of := range readmeRows {

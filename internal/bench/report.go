@@ -42,6 +42,13 @@ var families = []family{
 	}},
 }
 
+// growing says which applet has to do with what grows.
+var growing = map[string]string{
+	"messages in one Maildir":          "rmoldmail",
+	"users with 50 messages each":      "rmmail_virtual",
+	"users of a pattern, without mail": "rmmail_virtual",
+}
+
 // find returns the family that a job is of, and the applet.
 func find(job string) (of int, applet string) {
 	for i, f := range families {
@@ -56,26 +63,28 @@ func find(job string) (of int, applet string) {
 
 // A wording is what a chart says beside names and figures.
 type wording struct {
-	language                                      string
-	kowaza, other, floor, bars, timeAxis          string
-	logarithmic, lines, torn, start, date, sketch string
+	language                        string
+	kowaza, other, floor            string // what colours mean
+	bars, torn, plots, start, quick string // notes
+	timeAxis, logarithmic           string // of plots; japanese has none
+	date                            string // for time.Format
 }
 
 var (
 	english = wording{
-		language: "en", kowaza: "kowaza", other: "other programs", floor: "a floor: the bare system calls, in C",
+		language: "en", kowaza: "kowaza", other: "other programs", floor: "a floor: the bare system calls in C, or the start alone",
 		bars:     "Bars: median time; the shorter, the better. 1.50× takes one and a half times as long as kowaza. Thin line: fastest to slowest run.",
 		timeAxis: "time (logarithmic)", logarithmic: " (logarithmic)",
-		lines: "Median time. Dotted: time in proportion to what grows, from kowaza's first point on.",
+		plots: "Median time. Dotted: time in proportion to what grows, from kowaza's first point on.",
 		torn:  "A bar with a gap would be longer than there is room.",
 		start: "Bars: medians. 1.20× takes a fifth more than a program in Go that only writes a line.",
-		date:  "2 January 2006", sketch: "PLACEHOLDER: a quick run on small data. No figure means anything.",
+		date:  "2 January 2006", quick: "PLACEHOLDER: a quick run on small data. No figure means anything.",
 	}
 	japanese = wording{
-		language: "ja", kowaza: "kowaza", other: "ほかのプログラム", floor: "C の最小実装 (システムコールのみ)",
+		language: "ja", kowaza: "kowaza", other: "ほかのプログラム", floor: "最小限の処理 (C でシステムコールだけ、または起動だけ)",
 		bars: "棒は所要時間の中央値で、短いほど速い。1.50× は kowaza の 1.5 倍の時間。細い線は最も速い回から最も遅い回まで。",
 		torn: "途切れた棒は、図に収まらない長さ。",
-		date: "2006年1月2日", sketch: "仮の値: 小さなデータで試しに動かしただけで、数値に意味はない。",
+		date: "2006年1月2日", quick: "仮の値: 小さなデータで試しに動かしただけで、数値に意味はない。",
 	}
 )
 
@@ -99,7 +108,7 @@ func gib(kb int64) string { return fmt.Sprintf("%.1f", float64(kb)/(1<<20)) }
 // notes closes a chart.
 func (r *record) notes(w *wording, notes ...string) []string {
 	if r.Quick {
-		notes = append([]string{w.sketch}, notes...)
+		notes = append([]string{w.quick}, notes...)
 	}
 	return append(notes, r.where(w)+".")
 }
@@ -159,10 +168,10 @@ func (r *record) charts() map[string]string {
 		}
 	}
 	if len(r.Growth) > 0 {
-		c := chart{words: &english, title: "How the time grows", notes: r.notes(&english, english.lines),
+		c := chart{words: &english, title: "How the time grows", notes: r.notes(&english, english.plots),
 			legend: []legend{{"kowaza", english.kowaza}, {"other", english.other}}}
 		for _, rows := range byGrowth(r.Growth) {
-			c.panels = append(c.panels, lines{heading: heading{rows[0].Job, ""}, words: &english, of: rows[0].Job, rows: rows})
+			c.panels = append(c.panels, plot{heading{growing[rows[0].Job], rows[0].Job}, &english, rows})
 		}
 		charts["growth.svg"] = c.svg()
 	}

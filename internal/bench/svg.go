@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"strings"
 )
 
@@ -67,13 +66,6 @@ func width(s string, bold bool) float64 {
 	return w
 }
 
-func widest(texts []string) (w float64) {
-	for _, s := range texts {
-		w = max(w, width(s, false))
-	}
-	return math.Ceil(w)
-}
-
 // wrap divides a text into lines where it has blanks, or between two of Japanese.
 func wrap(s string, most float64, bold bool) (lines []string) {
 	if s == "" {
@@ -130,12 +122,13 @@ func (d *drawing) text(x, y float64, at anchor, class, s string) {
 	fmt.Fprintf(&d.b, "<text x=\"%s\" y=\"%s\"%s%s>%s</text>\n", px(x), px(y), at, class, escaper.Replace(s))
 }
 
+// rect draws what has a class's colour; a panel has round corners.
 func (d *drawing) rect(x, y, w, h float64, class string) {
-	fmt.Fprintf(&d.b, "<rect x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\" class=\"%s\"/>\n", px(x), px(y), px(w), px(h), class)
-}
-
-func (d *drawing) box(x, y, w, h float64, class string) {
-	fmt.Fprintf(&d.b, "<rect x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\" rx=\"6\" class=\"%s\"/>\n", px(x), px(y), px(w), px(h), class)
+	round := ""
+	if class == "panel" {
+		round = ` rx="6"`
+	}
+	fmt.Fprintf(&d.b, "<rect x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\"%s class=\"%s\"/>\n", px(x), px(y), px(w), px(h), round, class)
 }
 
 func (d *drawing) line(x1, y1, x2, y2 float64, class string) {
