@@ -106,30 +106,26 @@ func (r row) floor() bool {
 func (r *record) encode() ([]byte, error) {
 	const tab = "  "
 	head := *r
-	head.Jobs, head.Growth, head.Start = []row{}, []row{}, []row{}
+	head.Versions, head.Jobs, head.Growth, head.Start = []version{}, []row{}, []row{}, []row{}
 	text, err := json.MarshalIndent(head, "", tab)
 	if err != nil {
 		return nil, err
 	}
-	for _, table := range []struct {
+	for _, list := range []struct {
 		name string
-		rows []row
-	}{{"jobs", r.Jobs}, {"growth", r.Growth}, {"start", r.Start}} {
-		var lines bytes.Buffer
-		for i, row := range table.rows {
-			if i > 0 {
-				lines.WriteByte(',')
-			}
-			lines.WriteString("\n" + tab + tab)
-			e := json.NewEncoder(&lines)
-			e.SetEscapeHTML(false)
-			if err := e.Encode(row); err != nil {
-				return nil, err
-			}
-			lines.Truncate(lines.Len() - 1)
+		of   any
+	}{{"versions", r.Versions}, {"jobs", r.Jobs}, {"growth", r.Growth}, {"start", r.Start}} {
+		lines, err := json.Marshal(list.of)
+		if err != nil {
+			return nil, err
 		}
-		name := `"` + table.name + `": [`
-		text = bytes.Replace(text, []byte("\n"+tab+name+"]"), []byte("\n"+tab+name+lines.String()+"\n"+tab+"]"), 1)
+		lines = bytes.ReplaceAll(lines, []byte("},{"), []byte("},\n"+tab+tab+"{"))
+		lines = bytes.Replace(lines, []byte("[{"), []byte("[\n"+tab+tab+"{"), 1)
+		if bytes.HasSuffix(lines, []byte("}]")) {
+			lines = append(lines[:len(lines)-1], "\n"+tab+"]"...)
+		}
+		key := "\n" + tab + `"` + list.name + `": `
+		text = bytes.Replace(text, []byte(key+"[]"), append([]byte(key), lines...), 1)
 	}
 	return append(text, '\n'), nil
 }

@@ -180,6 +180,46 @@ func TestChartText(t *testing.T) {
 	}
 }
 
+// TestWidth proves that a text is planned at least as wide as Chromium 156 measured it in
+// DejaVu Sans, the widest of the common fonts, or, of Japanese, beside Noto Sans CJK; and
+// not so much wider that the bars would lose their room.
+func TestWidth(t *testing.T) {
+	for _, c := range []struct {
+		text              string
+		measured, andBold float64
+	}{
+		{"posix_spawn in c", 101.5, 113.4}, {"rmmail_virtual", 86.5, 97.6}, {"7840 ms", 52.3, 57.2}, {"41.88×", 44.4, 48.0},
+		{"22 November 2026: AMD EPYC, 2 cores", 236.3, 264.1}, {"バーチャルメールユーザ 1000 人、50 通ずつ", 249.3, 254.6},
+	} {
+		for _, w := range []struct{ planned, measured float64 }{{width(c.text, false), c.measured}, {width(c.text, true), c.andBold}} {
+			if w.planned < w.measured-0.1 || w.planned > 1.2*w.measured {
+				t.Errorf("%s: %.1f planned, %.1f measured", c.text, w.planned, w.measured)
+			}
+		}
+	}
+}
+
+// TestWrap proves that a text is divided where it may be, and that nothing of it is lost.
+func TestWrap(t *testing.T) {
+	for _, text := range []string{"one process, 20 users x 1000 messages, 45 % old, cold, and so on and on", "棒は所要時間の中央値で、短いほど速い。細い線は最も速い回から最も遅い回まで。", "1000 通の Maildir"} {
+		lines := wrap(text, 120, false)
+		for _, line := range lines {
+			if width(line, false) > 120 {
+				t.Errorf("%q is too wide", line)
+			}
+			if strings.HasPrefix(line, "、") || strings.HasPrefix(line, "。") {
+				t.Errorf("a line begins with %q", line)
+			}
+		}
+		if squeeze := strings.NewReplacer(" ", ""); squeeze.Replace(strings.Join(lines, "")) != squeeze.Replace(text) {
+			t.Errorf("%q became %q", text, lines)
+		}
+	}
+	if lines := wrap("", 10, false); len(lines) != 0 {
+		t.Errorf("nothing became %q", lines)
+	}
+}
+
 // TestChartPlain proves that a chart is what GitHub shows of an SVG: whole XML without
 // script, links and foreign fonts, with a title, a description that has every figure,
 // and colours for light and dark.
