@@ -53,7 +53,7 @@ lint:
 	$(GO) run . --completion zsh >build/_kowaza && zsh -n build/_kowaza
 	mandoc -Tlint -Wwarning man/*.[1-8] $(wildcard man/ja/*.[1-8])
 
-# Half an hour, and some gigabytes below build/. As root, see docs/bench/README.md.
+# Half an hour or more, and some gigabytes below build/. As root, see docs/bench/README.md.
 bench: build
 	$(GO) build -o build/bench ./internal/bench
 	build/bench $(BENCHFLAGS) ./kowaza build/bench-data

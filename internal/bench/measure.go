@@ -54,7 +54,7 @@ func measure(kowaza, dir string, o options) error {
 		return err
 	}
 	st := store{dir: dir, images: !o.files && os.Geteuid() == 0, bytes: int64(s.size(16, 1)) << 30}
-	f.Machine, f.Versions = thisMachine(s.kowaza, st.describe()), versions(all)
+	f.Machine = thisMachine(s.kowaza, st.describe())
 	if !st.images {
 		// All data is made before anything is removed.
 		for i, j := range chosen {
@@ -92,6 +92,7 @@ func measure(kowaza, dir string, o options) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
+	f.Versions = versions(all)
 	if err := f.save(o.out); err != nil {
 		return err
 	}
