@@ -156,8 +156,8 @@ func (r *record) readmePanels(w *wording) (panels []bars) {
 	for _, of := range readmeRows {
 		if rows := r.rowsOf(of.job); rows != nil && of.chart {
 			_, applet := find(of.job)
-			label := strings.ReplaceAll(of.label(w), "`", "")
-			label = strings.TrimLeft(strings.TrimPrefix(label, applet), ",、 ")
+			label := strings.TrimPrefix(strings.ReplaceAll(of.label(w), "`", ""), applet)
+			label = strings.TrimLeft(label, ",、 ")
 			panels = append(panels, bars{heading: heading{applet, label}, rows: rows, per: of.per})
 		}
 	}

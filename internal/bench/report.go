@@ -148,11 +148,7 @@ func (r *record) ofFamily(n int) (jobs [][]row) {
 // job's say both is said once.
 func jobHeading(job string) heading {
 	_, applet := find(job)
-	rest := strings.TrimPrefix(job, applet+", ")
-	if applet == "" || rest == applet {
-		return heading{job, ""}
-	}
-	return heading{applet, rest}
+	return heading{applet, strings.TrimLeft(strings.TrimPrefix(job, applet), ", ")}
 }
 
 // charts are all pictures of docs/bench by their names.
