@@ -11,7 +11,7 @@ PACKAGES = . ./applets/... ./internal/... ./docs ./examples ./systemd
 # Git refuses to tell root the version of a clone that is a user's.
 GOFLAGS_BUILD = -buildvcs=false -trimpath -ldflags '-s -w -X kowaza/internal/cli.version=$(VERSION)'
 
-.PHONY: all build demo test fuzz soak test-deps lint bench install uninstall dist clean
+.PHONY: all build demo test fuzz soak test-deps lint bench figures install uninstall dist clean
 
 all: build
 
@@ -53,10 +53,14 @@ lint:
 	$(GO) run . --completion zsh >build/_kowaza && zsh -n build/_kowaza
 	mandoc -Tlint -Wwarning man/*.[1-8] $(wildcard man/ja/*.[1-8])
 
-# Half an hour, and some gigabytes below build/. As root, see docs/bench/README.md.
+# Half an hour or more, and some gigabytes below build/. As root, see docs/bench/README.md.
 bench: build
 	$(GO) build -o build/bench ./internal/bench
 	build/bench $(BENCHFLAGS) ./kowaza build/bench-data
+
+# What is made of docs/bench/figures.json: figures.md, the charts, the READMEs' tables.
+figures:
+	$(GO) run ./internal/bench report -readmes . docs/bench
 
 install: build
 	./install.sh -p $(PREFIX)

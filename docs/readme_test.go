@@ -337,7 +337,7 @@ func outline(name, text string) (lines []string) {
 	marked := inlineCode.FindAllString(rest, -1)
 	for _, m := range guideLink.FindAllStringSubmatch(rest, -1) {
 		target, _, _ := strings.Cut(m[1], "#")
-		target = strings.NewReplacer(".ja.md", ".md", "man/ja/", "man/").Replace(target)
+		target = strings.NewReplacer(".ja.md", ".md", ".ja.svg", ".svg", "man/ja/", "man/").Replace(target)
 		if target != filepath.Base(name) {
 			marked = append(marked, "link to "+target)
 		}

@@ -1,124 +1,257 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"os/exec"
-	"path/filepath"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// charts draws ratios.svg and growth.svg with gnuplot and returns their names.
-func (f *figures) charts(dir string) ([]string, error) {
-	if _, err := exec.LookPath("gnuplot"); err != nil {
-		f.leaveOut("charts: no gnuplot here")
-		return nil, nil
-	}
-	var names []string
-	for _, c := range []struct{ name, script string }{{"ratios.svg", f.ratioScript()}, {"growth.svg", f.growthScript()}} {
-		if c.script == "" {
-			continue
-		}
-		cmd := exec.Command("gnuplot")
-		cmd.Stdin = strings.NewReader(fmt.Sprintf("set output '%s'\n%s", filepath.Join(dir, c.name), c.script))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("gnuplot: %w: %s", err, out)
-		}
-		names = append(names, c.name)
-	}
-	return names, nil
+// A chart is one picture: panels in two columns, between a legend and notes.
+type chart struct {
+	words  *wording
+	title  string
+	legend []legend
+	panels []panel
+	notes  []string
 }
 
-// quoted is a text in gnuplot's single quotes.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+type legend struct{ class, text string }
 
-// block is data for gnuplot under a name.
-func block(name string, lines []string) string {
-	return "$" + name + " << EOD\n" + strings.Join(lines, "\n") + "\nEOD\n"
+// A panel is about one job, or one thing that grows.
+type panel interface {
+	height() float64
+	draw(d *drawing, x, y float64)
+	tell() string // in words, for who does not see it
 }
 
-// mark tells, in a chart too, that the figures are none.
-func (f *figures) mark() string {
-	if f.options.quick {
-		return " (PLACEHOLDER: a quick run on small data)"
+// On GitHub a README's picture is as large as it is up to some 830 px. Beyond that
+// it is made smaller, and its text with it.
+const (
+	chartWidth = 820.0
+	margin     = 12.0 // around the picture, between panels and inside them
+	panelWidth = (chartWidth - 3*margin) / 2
+	inside     = panelWidth - 2*margin
+	swatch     = 10.0
+)
+
+func (c chart) svg() string {
+	d, across := new(drawing), chartWidth
+	if len(c.panels) == 1 {
+		across = panelWidth + 2*margin
 	}
-	return ""
+	y := d.lines(margin, margin, across-2*margin, "b", c.title)
+	x := margin
+	for i, l := range c.legend {
+		w := swatch + 6 + math.Ceil(width(l.text, false)) + 18
+		if i == 0 || x+w > across {
+			x, y = margin, y+lineHeight+2
+		}
+		d.rect(x+0.5, y-swatch-3.5, swatch, swatch, l.class)
+		d.text(x+swatch+6, y-lineHeight+textSize, left, "", l.text)
+		x += w
+	}
+	y += margin
+	var told []string
+	first, ends := c.firstColumn(), y
+	for i, at := 0, y; i < len(c.panels); i++ {
+		x, p := margin, c.panels[i]
+		if i >= first {
+			x += panelWidth + margin
+		}
+		if i == first {
+			at = y
+		}
+		d.rect(x, at, panelWidth, p.height(), "panel")
+		p.draw(d, x+margin, at+margin)
+		at += p.height() + margin
+		ends = max(ends, at)
+		told = append(told, p.tell())
+	}
+	y = ends
+	for _, note := range c.notes {
+		y = d.lines(margin, y, across-2*margin, "note", note)
+	}
+	return d.svg(across, y+margin, c.words.language, c.title, strings.Join(told, "\n"))
 }
 
-// ratioScript has a row for each job and a point for each program, right of the
-// line at 1 where it takes longer than kowaza.
-func (f *figures) ratioScript() string {
-	var jobs, programs []string
-	points := make(map[string][]string)
-	for _, r := range f.results {
-		if r.growth.count != 0 || len(r.runs) == 0 || strings.HasPrefix(r.program, "kowaza") {
-			continue
+// firstColumn is how many panels stand in the left column, the others in the right
+// one: so that the longer of the two is as short as it can be.
+func (c chart) firstColumn() int {
+	best, shortest := 0, math.Inf(1)
+	for n := range len(c.panels) + 1 {
+		var columns [2]float64
+		for i, p := range c.panels {
+			if i < n {
+				columns[0] += p.height() + margin
+			} else {
+				columns[1] += p.height() + margin
+			}
 		}
-		if !slices.Contains(jobs, r.job) {
-			jobs = append(jobs, r.job)
+		if longer := max(columns[0], columns[1]); longer <= shortest {
+			best, shortest = n, longer
 		}
-		if !slices.Contains(programs, r.program) {
-			programs = append(programs, r.program)
-		}
-		points[r.program] = append(points[r.program], fmt.Sprintf("%.3f %d", r.ratio, slices.Index(jobs, r.job)))
 	}
-	if len(jobs) == 0 {
-		return ""
-	}
-	var b, plot strings.Builder
-	fmt.Fprintf(&b, "set terminal svg size 1000,%d font 'sans-serif,12' noenhanced background 'white'\n", 120+28*len(jobs))
-	fmt.Fprintf(&b, "set title %s\n", quoted("Time of each program, kowaza = 1"+f.mark()))
-	b.WriteString("set logscale x\nset grid x\nset key outside right\n" +
-		"set lmargin 46\nset xtics (0.2,0.5,1,2,5,10,20,50,100)\nset arrow from 1, graph 0 to 1, graph 1 nohead lw 2\n")
-	fmt.Fprintf(&b, "set yrange [%d.5:-0.5]\nset ytics (", len(jobs)-1)
-	for i, j := range jobs {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		// gnuplot takes a label of an axis for a format.
-		fmt.Fprintf(&b, "%s %d", quoted(strings.ReplaceAll(j, "%", "%%")), i)
-	}
-	b.WriteString(")\n")
-	for i, p := range programs {
-		b.WriteString(block(fmt.Sprintf("p%d", i), points[p]))
-		if i > 0 {
-			plot.WriteString(", ")
-		}
-		fmt.Fprintf(&plot, "$p%d using 1:2 with points pt %d ps 1.2 title %s", i, i+4, quoted(p))
-	}
-	return b.String() + "plot " + plot.String() + "\n"
+	return best
 }
 
-// growthScript has a panel for each thing that grows, with logarithmic axes: what
-// is linear is a straight line at 45 degrees.
-func (f *figures) growthScript() string {
-	var panels []string
-	lines := make(map[string]map[string][]string)
-	for _, r := range f.results {
-		if r.growth.count == 0 || len(r.runs) == 0 {
-			continue
+// lines writes a text in as many lines as it needs and returns where the next goes.
+func (d *drawing) lines(x, y, most float64, class, text string) float64 {
+	for _, line := range wrap(text, most, class == "b") {
+		d.text(x, y+textSize, left, class, line)
+		y += lineHeight
+	}
+	return y
+}
+
+// A heading is what stands above a panel: whose job it is, and which.
+type heading struct{ applet, job string }
+
+func (h heading) height() float64 {
+	return lineHeight * float64(len(wrap(h.applet, inside, true))+len(wrap(h.job, inside, false)))
+}
+
+func (h heading) draw(d *drawing, x, y float64) float64 {
+	return d.lines(x, d.lines(x, y, inside, "b", h.applet), inside, "note", h.job)
+}
+
+// Bars compare programs that do one job.
+type bars struct {
+	heading
+	rows []row // the first is what the others are compared with
+	per  int64 // calls in one run, if the time of one is told
+	all  bool  // all but the first are kowaza's
+}
+
+const (
+	rowHeight = 18.0
+	barHeight = 12.0
+	gap       = 8.0
+	// A bar of more times the first one's length would leave that too short to see:
+	// it is drawn broken, as long as there is room.
+	broken = 12
+)
+
+func (b bars) height() float64 {
+	return 2*margin + b.heading.height() + 6 + rowHeight*float64(len(b.rows))
+}
+
+func (b bars) figure(r row) string { return milliseconds(r.Median / max(b.per, 1)) }
+
+// columns are how wide names, bars, times and ratios are.
+func (b bars) columns() (name, bar, time, ratio float64) {
+	for _, r := range b.rows {
+		name = max(name, width(r.Program, b.ours(r)))
+		time = max(time, width(b.figure(r), b.ours(r)))
+		ratio = max(ratio, width(b.ratio(r), false))
+	}
+	return name, inside - name - time - ratio - 3*gap, time, ratio
+}
+
+func (b bars) ratio(r row) string {
+	if r.Program == b.rows[0].Program {
+		return "1"
+	}
+	return fmt.Sprintf("%.2f×", r.to(b.rows[0]))
+}
+
+// torn reports whether a row's bar is drawn broken.
+func (b bars) torn(r row) bool { return r.Median > broken*b.rows[0].Median }
+
+func (b bars) draw(d *drawing, x, y float64) {
+	y = b.heading.draw(d, x, y) + 6
+	name, room, time, ratio := b.columns()
+	longest, breaks := int64(1), false
+	for _, r := range b.rows {
+		if b.torn(r) {
+			breaks = true
+		} else {
+			longest = max(longest, r.Median, min(r.High, broken*b.rows[0].Median))
 		}
-		of := r.growth.of
-		if lines[of] == nil {
-			panels = append(panels, of)
-			lines[of] = make(map[string][]string)
+	}
+	scale := room / float64(longest)
+	if breaks {
+		scale *= 0.8
+	}
+	from := x + name + gap
+	sorted := slices.SortedStableFunc(slices.Values(b.rows), func(p, q row) int { return cmp.Compare(p.Median, q.Median) })
+	for _, r := range sorted {
+		class := ""
+		if b.ours(r) {
+			class = "b"
 		}
-		lines[of][r.program] = append(lines[of][r.program], fmt.Sprintf("%d %f", r.growth.count, r.wall().Seconds()))
+		base := y + barHeight - 1
+		d.text(from-gap, base, right, class, r.Program)
+		d.text(from+room+gap+time, base, right, class, b.figure(r))
+		d.text(from+room+2*gap+time+ratio, base, right, "note", b.ratio(r))
+		if b.torn(r) {
+			d.rect(from, y, room, barHeight, b.class(r))
+			d.tear(from+0.85*room, y)
+		} else {
+			d.rect(from, y, max(1, scale*float64(r.Median)), barHeight, b.class(r))
+			if r.High > r.Low {
+				d.line(from+scale*float64(r.Low), y+barHeight/2, from+scale*float64(min(r.High, longest)), y+barHeight/2, "spread")
+			}
+		}
+		y += rowHeight
 	}
-	if len(panels) == 0 {
-		return ""
+	d.line(from, y-rowHeight*float64(len(sorted))-2, from, y-rowHeight+barHeight+2, "axis")
+}
+
+// tear breaks a bar.
+func (d *drawing) tear(x, y float64) {
+	fmt.Fprintf(&d.b, "<path d=\"M%s %sl6 %sh4l-6 -%[3]sz\" class=\"panel\"/>\n", px(x), px(y-1), px(barHeight+2))
+}
+
+func (b bars) ours(r row) bool { return r.kowaza() || b.all && r.Program != b.rows[0].Program }
+
+func (b bars) class(r row) string {
+	if b.ours(r) {
+		return "kowaza"
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "set terminal svg size %d,360 font 'sans-serif,12' noenhanced background 'white'\n", 500*len(panels))
-	fmt.Fprintf(&b, "set title %s\nset logscale xy\nset grid\nset key top left\nset format x '%%.0f'\nset ylabel 'seconds'\n", quoted("Time"+f.mark()))
-	for i, of := range panels {
-		b.WriteString(block(fmt.Sprintf("k%d", i), lines[of]["kowaza"]) + block(fmt.Sprintf("f%d", i), lines[of]["find -delete"]))
+	return r.class()
+}
+
+func (r row) class() string {
+	switch {
+	case r.kowaza():
+		return "kowaza"
+	case r.floor():
+		return "floor"
 	}
-	fmt.Fprintf(&b, "set multiplot layout 1,%d\n", len(panels))
-	for i, of := range panels {
-		fmt.Fprintf(&b, "set xlabel %s\nplot $k%d using 1:2 with linespoints lw 2 title 'kowaza', "+
-			"$f%d using 1:2 with linespoints lw 2 title 'find -delete'\n", quoted(of), i, i)
+	return "other"
+}
+
+func (b bars) tell() string {
+	var told []string
+	for _, r := range b.rows {
+		s := r.Program + " " + b.figure(r)
+		if r.Program != b.rows[0].Program {
+			s += " (" + b.ratio(r) + ")"
+		}
+		told = append(told, s)
 	}
-	b.WriteString("unset multiplot\n")
-	return b.String()
+	return b.applet + ", " + b.job + ": " + strings.Join(told, ", ") + "."
+}
+
+// milliseconds tells microseconds with three digits or more, as far as they go.
+func milliseconds(us int64) string {
+	switch {
+	case us < 10_000:
+		return fmt.Sprintf("%.2f ms", float64(us)/1e3)
+	case us < 100_000:
+		return fmt.Sprintf("%.1f ms", float64(us)/1e3)
+	}
+	return fmt.Sprintf("%.0f ms", float64(us)/1e3)
+}
+
+// grouped tells a number with a blank before each three digits, at which no line ends.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u00a0" + s[i:]
+	}
+	return s
 }

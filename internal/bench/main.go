@@ -6,6 +6,7 @@
 //	bench [options] KOWAZA DIR      measure, with data below DIR, which is made and removed
 //	bench tree [options] DIR        make Maildirs below DIR
 //	bench queue [-messages N] DIR   make qmail's queue in DIR/qmail/queue
+//	bench report [-readmes DIR] DIR make figures.md, the charts and the READMEs' table of DIR/figures.json
 //	bench mailserver FILE           be a small mail server until standard input ends
 package main
 
@@ -39,6 +40,17 @@ func main() {
 		exitOn(makeQueue(fs.Arg(0), *messages))
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "report" {
+		fs := flag.NewFlagSet("report", flag.ExitOnError)
+		readmes := fs.String("readmes", "", "directory whose READMEs get their table, too")
+		fs.Parse(os.Args[2:])
+		if fs.NArg() != 1 {
+			fs.Usage()
+			os.Exit(2)
+		}
+		exitOn(publish(fs.Arg(0), *readmes))
+		return
+	}
 	if len(os.Args) == 3 && os.Args[1] == "mailserver" {
 		exitOn(serveMail(os.Args[2], os.Stdin))
 		return
@@ -49,7 +61,7 @@ func main() {
 	fs.StringVar(&o.only, "only", "", "only the jobs whose name begins so")
 	fs.BoolVar(&o.quick, "quick", false, "small data and one run, to see that everything works")
 	fs.BoolVar(&o.files, "files", false, "fresh data are plain files below DIR, not copies of a file system (needs root)")
-	fs.StringVar(&o.out, "out", "docs/bench", "directory for figures.md and the charts; empty: none, as with -only and -quick unless given")
+	fs.StringVar(&o.out, "out", "docs/bench", "directory for figures.json, figures.md and the charts; empty: none, as with -only and -quick unless given")
 	fs.Parse(os.Args[1:])
 	if fs.NArg() != 2 {
 		fs.Usage()
@@ -57,8 +69,12 @@ func main() {
 	}
 	given := false
 	fs.Visit(func(f *flag.Flag) { given = given || f.Name == "out" })
-	if (o.quick || o.only != "") && !given {
+	switch {
+	case given:
+	case o.quick || o.only != "":
 		o.out = ""
+	default:
+		o.readmes = "." // the READMEs tell of a whole run, in its place
 	}
 	if o.quick {
 		o.runs = 1

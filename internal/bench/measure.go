@@ -16,7 +16,8 @@ type options struct {
 	runs         int
 	only         string
 	quick, files bool
-	out          string
+	out          string // where figures.json and what is made of it go
+	readmes      string // where the READMEs are whose table is to be made
 }
 
 // A run is what one run of a program took.
@@ -30,7 +31,6 @@ type result struct {
 	job, program string
 	growth       growth
 	runs         []run
-	ratio        float64 // to kowaza
 }
 
 func measure(kowaza, dir string, o options) error {
@@ -40,13 +40,12 @@ func measure(kowaza, dir string, o options) error {
 	}
 	f := newFigures(s, o)
 	var chosen []job
-	for _, j := range s.jobs() {
-		switch {
-		case !strings.HasPrefix(j.name, o.only):
-		case j.cold && os.Geteuid() != 0:
-			f.leaveOut(j.name + ": needs root")
-		default:
-			j.programs = slices.DeleteFunc(j.programs, func(p program) bool { return f.missing(p) })
+	all := s.jobs()
+	for _, j := range all {
+		if !strings.HasPrefix(j.name, o.only) {
+			continue
+		}
+		if j, ok := f.choose(j); ok {
 			chosen = append(chosen, j)
 		}
 	}
@@ -55,7 +54,7 @@ func measure(kowaza, dir string, o options) error {
 		return err
 	}
 	st := store{dir: dir, images: !o.files && os.Geteuid() == 0, bytes: int64(s.size(16, 1)) << 30}
-	f.store = st.describe()
+	f.Machine = thisMachine(s.kowaza, st.describe())
 	if !st.images {
 		// All data is made before anything is removed.
 		for i, j := range chosen {
@@ -64,6 +63,7 @@ func measure(kowaza, dir string, o options) error {
 			}
 		}
 	}
+	fmt.Fprintf(os.Stderr, "%d jobs, %d runs of each program\n", len(chosen), o.runs)
 	printHeader()
 	for i, j := range chosen {
 		if st.images {
@@ -75,23 +75,28 @@ func measure(kowaza, dir string, o options) error {
 		if err = errors.Join(err, st.drop(i)); err != nil {
 			return fmt.Errorf("%s: %w", j.name, err)
 		}
-		for _, r := range results {
-			r.print()
-		}
-		f.results = append(f.results, results...)
+		f.add(results)
 	}
 	if strings.HasPrefix("start", o.only) {
-		if f.starts, err = measureStart(s); err != nil {
+		if f.Start, err = measureStart(s); err != nil {
 			return err
 		}
-		for _, r := range f.starts {
-			r.print()
+		for _, r := range f.Start {
+			r.print(r.Job, r.to(f.Start[0]))
 		}
 	}
+	f.Seconds = int(time.Since(f.Begun).Seconds())
 	if o.out == "" {
 		return nil
 	}
-	return f.write(o.out)
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	f.Versions = versions(all)
+	if err := f.save(o.out); err != nil {
+		return err
+	}
+	return publish(o.out, o.readmes)
 }
 
 // newSetting makes what the jobs need: the programs in C, where there is a
@@ -171,9 +176,6 @@ func (j job) measure(st store, number, runs int) (results []result, err error) {
 			results[i].runs = append(results[i].runs, res)
 		}
 	}
-	for i := range results {
-		results[i].ratio = float64(results[i].wall()) / float64(results[0].wall())
-	}
 	return results, nil
 }
 
@@ -196,7 +198,7 @@ func (j job) once(p program, dir string) (res run, left int, err error) {
 
 // measureStart measures what a program costs that does nothing: user and system
 // time, for which many calls are needed, in turn.
-func measureStart(s setting) ([]result, error) {
+func measureStart(s setting) ([]row, error) {
 	hello := filepath.Join(s.bin, "hello")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", hello, "./internal/bench/hello")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -216,18 +218,21 @@ func measureStart(s setting) ([]result, error) {
 	for range s.size(500, 20) {
 		for i := range argv {
 			cmd := exec.Command(argv[i][0], argv[i][1:]...)
-			begin := time.Now()
 			if err := cmd.Run(); err != nil {
 				return nil, fmt.Errorf("%s: %w", argv[i], err)
 			}
-			st := cmd.ProcessState
-			results[i].runs = append(results[i].runs, run{wall: time.Since(begin), cpu: st.UserTime() + st.SystemTime()})
+			// Not the time that passes: that is the machine's more than the program's.
+			took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			results[i].runs = append(results[i].runs, run{wall: took, cpu: took})
 		}
 	}
-	for i := range results {
-		results[i].ratio = float64(results[i].cpu()) / float64(results[0].cpu())
+	rows := make([]row, len(results))
+	for i, r := range results {
+		rows[i] = r.row()
+		// Among hundreds of calls the slowest says nothing of the program.
+		rows[i].Low, rows[i].High = 0, 0
 	}
-	return results, nil
+	return rows, nil
 }
 
 // timeCommand runs a program and tells its peak memory. A child of this process
