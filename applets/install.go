@@ -39,7 +39,7 @@ over to /etc/kowaza.conf. DESTDIR in the environment goes before every path,
 /etc included.
 `,
 	Options: func(set *getopt.Set) { new(installOptions).declare(set) },
-	Values:  map[string]string{"NAME": completion.Applet},
+	Values:  func() map[string]string { return map[string]string{"NAME": completion.Applet} },
 }
 
 func init() { installer.Run = runInstall } // runInstall looks All up, whose applets it must know

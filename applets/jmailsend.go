@@ -62,8 +62,10 @@ JMAIL_SERVER, JMAIL_TO, JMAIL_USER, SENDMAIL and QMAIL in /etc/kowaza.conf.
 Example: jmailsend -s smtps://mail.hoge.cxm -u hanako -c 1000 -j 8
 `,
 	Options: func(set *getopt.Set) { new(jmailsendOptions).declare(set) },
-	Values: map[string]string{"CHARSET": "jis sjis euc utf8", "FROM": completion.User, "RECIPIENT": completion.User,
-		"SERVER": "smtp smtps", "MECH": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256"},
+	Values: func() map[string]string {
+		return map[string]string{"CHARSET": "jis sjis euc utf8", "FROM": completion.User, "RECIPIENT": completion.User,
+			"SERVER": "smtp smtps", "MECH": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256"}
+	},
 	Run:    runJmailsend,
 	Secret: true,
 }

@@ -32,7 +32,9 @@ Run a small tool for mail administrators: the one that the link is named after.
 kowaza APPLET --help tells about one applet.
 `,
 	Options: func(set *getopt.Set) { new(kowazaOptions).declare(set) },
-	Values:  map[string]string{"SHELL": strings.Join(completion.Shells, " "), "APPLET": completion.Applet},
+	Values: func() map[string]string {
+		return map[string]string{"SHELL": strings.Join(completion.Shells, " "), "APPLET": completion.Applet}
+	},
 }
 
 func init() { kowaza.Run = runKowaza } // runKowaza shows kowaza.Help: a cycle to the compiler

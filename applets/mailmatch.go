@@ -42,7 +42,7 @@ Exit status: 0 if all conditions hold, 1 if one does not, 111 in case of error.
 Example: |mailmatch -x 99 Subject 'lottery|casino'
 `,
 	Options: func(set *getopt.Set) { new(mailmatchOptions).declare(set) },
-	Values:  map[string]string{"CODE": "0 99 100 111"},
+	Values:  func() map[string]string { return map[string]string{"CODE": "0 99 100 111"} },
 	Run:     runMailmatch,
 	Fail:    111, // qmail keeps the mail and tries again, qmail-command(8)
 }

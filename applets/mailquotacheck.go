@@ -50,7 +50,7 @@ QUOTA_MESSAGE in /etc/kowaza.conf; MAILDIR, and for --report those of
 rmmail_virtual.
 `,
 	Options: func(set *getopt.Set) { new(quotaOptions).declare(set) },
-	Values:  map[string]string{"CODE": "100 111"},
+	Values:  func() map[string]string { return map[string]string{"CODE": "100 111"} },
 	Run:     runMailquotacheck,
 	Fail:    111, // qmail keeps the mail and tries again, qmail-command(8)
 }

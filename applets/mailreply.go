@@ -52,8 +52,10 @@ Example, the last line of a .qmail file: |/usr/local/bin/mailreply away.txt
 Settings: SENDMAIL and QMAIL in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(mailreplyOptions).declare(set) },
-	Values: map[string]string{"ADDRESS": completion.User, "CHARSET": "jis utf8", "CODE": "0 99",
-		"FILE": completion.File},
+	Values: func() map[string]string {
+		return map[string]string{"ADDRESS": completion.User, "CHARSET": "jis utf8", "CODE": "0 99",
+			"FILE": completion.File}
+	},
 	Run:  runMailreply,
 	Fail: 111, // qmail keeps the mail and tries again, qmail-command(8)
 }

@@ -64,8 +64,10 @@ Settings: JMAIL_FROM and QMAIL in /etc/kowaza.conf.
 Example: mailtalk smtp 'mail from:<>' '!rcpt to:<you@elsewhere.example>'
 `,
 	Options: func(set *getopt.Set) { new(mailtalkOptions).declare(set) },
-	Values: map[string]string{"CHARSET": "jis sjis euc utf8", "FROM": completion.User, "RECIPIENT": completion.User,
-		"SERVER": "smtp smtps pop3 pop3s", "MECH": serverValues["MECH"]},
+	Values: func() map[string]string {
+		return map[string]string{"CHARSET": "jis sjis euc utf8", "FROM": completion.User, "RECIPIENT": completion.User,
+			"SERVER": "smtp smtps pop3 pop3s", "MECH": serverMechanisms}
+	},
 	Run:    runMailtalk,
 	Secret: true,
 }

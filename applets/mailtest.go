@@ -26,7 +26,7 @@ Example, a line of a .qmail file: |/usr/local/sbin/mailtest >mailtest.txt
 Settings: MAILTEST_EXIT in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(mailtestOptions).declare(set) },
-	Values:  map[string]string{"CODE": "0 99 100 111"},
+	Values:  func() map[string]string { return map[string]string{"CODE": "0 99 100 111"} },
 	Run:     runMailtest,
 	Fail:    111, // qmail keeps the mail and tries again, qmail-command(8)
 }

@@ -66,8 +66,10 @@ SENDMAIL and QMAIL in /etc/kowaza.conf.
 Example: mailtrip -d -f hoshu -t hoshu -r pmaster local bounce double
 `,
 	Options: func(set *getopt.Set) { new(mailtripOptions).declare(set) },
-	Values: map[string]string{"OWNER": completion.Owner, "RECIPIENT": completion.User, "SENDER": completion.User,
-		"SERVER": "smtp smtps pop3 pop3s", "MECH": serverValues["MECH"], "TEST": strings.Join(tripTests, " ")},
+	Values: func() map[string]string {
+		return map[string]string{"OWNER": completion.Owner, "RECIPIENT": completion.User, "SENDER": completion.User,
+			"SERVER": "smtp smtps pop3 pop3s", "MECH": serverMechanisms, "TEST": strings.Join(tripTests, " ")}
+	},
 	Run:    runMailtrip,
 	Secret: true,
 }

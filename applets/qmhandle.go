@@ -78,8 +78,10 @@ change the queue, qmail-send is stopped and started again by the commands
 QMAIL_STOP and QMAIL_START. Settings: these and QMAIL in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(qmHandleOptions).declare(set) },
-	Values:  map[string]string{"N": completion.Message, "WHAT": strings.Join(byNames, " ")},
-	Run:     runQmHandle,
+	Values: func() map[string]string {
+		return map[string]string{"N": completion.Message, "WHAT": strings.Join(byNames, " ")}
+	},
+	Run: runQmHandle,
 }
 
 type qmHandleOptions struct {

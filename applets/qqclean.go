@@ -45,7 +45,7 @@ input. What is half received goes only when it is dead, after 36 hours.
 Settings: QMAIL in /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(qqcleanOptions).declare(set) },
-	Values:  map[string]string{"NUMBER": completion.Message},
+	Values:  func() map[string]string { return map[string]string{"NUMBER": completion.Message} },
 	Run:     runQqclean,
 }
 

@@ -52,7 +52,7 @@ VUSER, USERS, DAYS, MAILDIR, INBOX, RULES, QUOTA_TRASH and QMAIL in
 /etc/kowaza.conf.
 `,
 	Options: func(set *getopt.Set) { new(rmmailVirtualOptions).declare(set) },
-	Values:  map[string]string{"CLOCK": strings.Join(maildir.Clocks, " ")},
+	Values:  func() map[string]string { return map[string]string{"CLOCK": strings.Join(maildir.Clocks, " ")} },
 	Run:     runRmmailVirtual,
 }
 

@@ -56,8 +56,10 @@ Settings: MAILDIR, INBOX, RULES and QUOTA_TRASH in /etc/kowaza.conf; for -V also
 VMDIR, USERS and QMAIL.
 `,
 	Options: func(set *getopt.Set) { new(rmoldmailOptions).declare(set) },
-	Values:  map[string]string{"OWNER": completion.Owner, "CLOCK": strings.Join(maildir.Clocks, " ")},
-	Run:     runRmoldmail,
+	Values: func() map[string]string {
+		return map[string]string{"OWNER": completion.Owner, "CLOCK": strings.Join(maildir.Clocks, " ")}
+	},
+	Run: runRmoldmail,
 }
 
 type rmoldmailOptions struct {

@@ -56,8 +56,8 @@ func (o *serverOptions) declare(set *getopt.Set) {
 var serverOptionNames = []string{"ipv4", "ipv6", "auth", "ca", "cert-days", "cleartext", "helo", "no-verify",
 	"password-file", "starttls", "timeout", "tls-name", "user"}
 
-// serverValues is what completion offers for them.
-var serverValues = map[string]string{"MECH": "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 USER APOP"}
+// serverMechanisms are the values of --auth that completion offers.
+const serverMechanisms = "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 USER APOP"
 
 // The bounds of --timeout, in seconds.
 const (

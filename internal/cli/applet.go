@@ -17,7 +17,8 @@ type Applet struct {
 
 	// Values says what completion offers in the place of a word of Help, as NUMBER
 	// or DIR: the words themselves, with blanks between, or a kind of internal/completion.
-	Values map[string]string
+	// It is asked for by completion alone: no call makes it that needs it not.
+	Values func() map[string]string
 
 	// An operand may be a password: no message repeats one.
 	Secret bool

@@ -28,8 +28,18 @@ const (
 	Applet    = "<applet>"    // an applet's name
 )
 
-// usual are the Values of every applet that has none of its own for the word.
-var usual = map[string]string{"DIR": Directory, "USER": User, "FILE": File}
+// usual returns what is offered for a word for which an applet has no Values of its own.
+func usual(name string) string {
+	switch name {
+	case "DIR":
+		return Directory
+	case "USER":
+		return User
+	case "FILE":
+		return File
+	}
+	return ""
+}
 
 //go:embed kowaza.bash
 var bash string
@@ -105,14 +115,18 @@ const helpOption = `(?m)^ {2,6}(?:-(\w)([A-Z]*)|(?:-(\w), )?--([a-z0-9-]+)(?:\[=
 
 func commandOf(name string, a *cli.Applet) command {
 	c := command{name: name}
+	var values map[string]string
+	if a.Values != nil {
+		values = a.Values()
+	}
 	kind := func(name string) *value {
 		if name == "" {
 			return nil
 		}
-		if kind, ok := a.Values[name]; ok {
+		if kind, ok := values[name]; ok {
 			return &value{name: name, kind: kind}
 		}
-		return &value{name: name, kind: usual[name]}
+		return &value{name: name, kind: usual(name)}
 	}
 	shown := make(map[string]option)
 	for _, m := range regexp.MustCompile(helpOption).FindAllStringSubmatch(a.Help, -1) {
