@@ -33,6 +33,31 @@ func TestLockHolders(t *testing.T) {
 	}
 }
 
+// TestTornLocks proves that a lock which is left out of one reading of a long /proc/locks, as
+// one may while others lock and unlock, does not look free.
+func TestTornLocks(t *testing.T) {
+	made, q := newQueue(t, queuetest.Layout{})
+	cmd := command(t, "hold", made.Dir)
+	holder := start(t, cmd)
+	others := strings.Repeat("1: FLOCK  ADVISORY  WRITE 1 08:11:1 0 EOF\n", 100)
+	looks := 0
+	q.readLocks = func() string {
+		if looks++; looks < 4 {
+			return others
+		}
+		whole, err := os.ReadFile("/proc/locks")
+		must(t, err)
+		return others + string(whole)
+	}
+	if d, err := q.Daemon(); err != nil || d.Pid != cmd.Process.Pid || looks != 4 {
+		t.Errorf("%+v, %v after %d looks", d, err, looks)
+	}
+	must(t, holder.stop())
+	if _, err := q.Daemon(); err != ErrNotRunning {
+		t.Error(err)
+	}
+}
+
 // TestDaemon proves that who holds the lock is found, and that it gets a
 // signal only as long as it is called qmail-send or so and holds it.
 func TestDaemon(t *testing.T) {

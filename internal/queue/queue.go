@@ -161,7 +161,9 @@ type Queue struct {
 	// flock; tests let things happen there.
 	before  func(p Place, n uint64)
 	locking func()
-	planned func() // a repair's plan has been written
+
+	readLocks func() string // in place of /proc/locks, in tests
+	planned   func()        // a repair's plan has been written
 }
 
 // place is a directory of the queue.
