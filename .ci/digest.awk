@@ -1,8 +1,9 @@
 # digest.awk: of what go test -v says a line for each package, and of what failed
 # its own words, as much as one cares to read. The file sums gets the numbers of
 # tests passed, failed and skipped, the file skips the skipped ones with their
-# reasons. Whatever ends go test: there is a number of failures other than 0
-# unless its status, in status_file, was 0.
+# reasons, the file failures the names of what failed. Whatever ends go test:
+# there is a number of failures other than 0 unless its status, in status_file,
+# was 0.
 
 # What go test says of a package that it could not build comes at any time.
 /^# kowaza/ { building = 1 }
@@ -15,7 +16,7 @@ building { if (++built <= 60) print; next }
 isResult() {
 	if ($2 == "PASS:") passed++
 	if ($2 == "SKIP:") { skipped++; print "SKIP " $3 ": " reason($3) >>skips }
-	if ($2 == "FAIL:") { failed++; bad = bad $0 "\n" words($3) }
+	if ($2 == "FAIL:") { failed++; blame($3); bad = bad $0 "\n" words($3) }
 	next
 }
 # What testscript logs after a skip is the script so far.
@@ -26,7 +27,7 @@ isResult() {
 # itself.
 /^(ok  |FAIL|[?]   )\t/ {
 	if ($1 == "FAIL" && !ended) { bad = bad rest(); dead = 1 }
-	if ($1 == "FAIL" && (failed == 0 || dead && !panicked)) failed++
+	if ($1 == "FAIL" && (failed == 0 || dead && !panicked)) { failed++; blame($2 (dead && at != "" ? " at " at : "")) }
 	if ($1 == "FAIL" && bad == "") bad = rest()
 	if ($1 != "?") line($2, $0)
 	forget()
@@ -75,17 +76,28 @@ function rest(i, text, shown, goroutines) {
 	return text
 }
 
+# blame: notes what failed. A test with such below it is named by those.
+function blame(test) { names[++named] = test }
+function naming(i, j, below) {
+	for (i = 1; i <= named; i++) {
+		below = 0
+		for (j = 1; j <= named; j++) if (index(names[j], names[i] "/") == 1) below = 1
+		if (!below) print names[i] (round == "tests" ? "" : " (" round ")") >>failures
+	}
+}
+
 function line(package, verdict) {
 	sub(/^.*\t/, "", verdict)
 	if (index(verdict, package " ") == 1) verdict = substr(verdict, length(package) + 2)
 	printf "%s", bad
 	printf "%-26s %-27s %4d passed %4d failed %4d skipped  %s\n", round, package, passed, failed, skipped, verdict
 	fflush()
+	naming()
 	passes += passed; fails += failed; skipping += skipped
 }
 
 function forget() {
-	passed = failed = skipped = ended = dying = dead = panicked = looseLines = 0
+	passed = failed = skipped = ended = dying = dead = panicked = looseLines = named = 0
 	bad = at = ""
 	split("", said); split("", lines); split("", loose); split("", why)
 }
@@ -95,11 +107,14 @@ END {
 	if (looseLines + passed + failed + skipped > 0) {
 		bad = bad rest()
 		failed++
+		blame("go test" (at == "" ? "" : " at " at))
 		line("?", "no end")
 	}
 	if ((getline status <status_file) <= 0) status = 1
 	if (status != 0 && fails == 0) {
 		fails = 1
+		blame("go test")
+		naming()
 		printf "%s: exit status %s, and nothing says why\n", round, status
 	}
 	print passes + 0, fails + 0, skipping + 0 >sums

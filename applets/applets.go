@@ -10,7 +10,7 @@ import (
 	"kowaza/internal/cli"
 )
 
-// All lists the applets, in the order of --list, symlinks.txt and the README.
+// All lists the applets, in the order of --list, symlinks.txt and docs/differences.md.
 var All = []*cli.Applet{rmoldmail, rmmailVirtual, qqclean, mkdigest, smtpauthstr, jmailsend, mailtalk, mailtrip, mailtest, mailquotacheck, mailmatch, mailreply, qmHandle}
 
 // find returns the applet for a command name as the shell gives it, with or

@@ -107,7 +107,7 @@ func needCommand(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("needs %s", name)
+		t.Skipf("%s is not installed", name)
 	}
 	return path
 }

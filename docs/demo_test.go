@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,11 +107,35 @@ func demo(t *testing.T, dir string, credential *syscall.Credential) (stdout, std
 	return out.String(), errs.String(), err
 }
 
-// checkDemo proves that a demo's output is of these steps, in order, each with
-// its status and figures; that every applet has its heading; and that no line
-// has more than 60 columns.
-func checkDemo(t *testing.T, text string) {
+// demoNext is how a demo ends: what to do next, as the user who ran it.
+var demoNext = regexp.MustCompile(`\n\nNext, by (README\.md) or (README\.ja\.md):\n((?:  \S.*\n)+)$`)
+
+// nextCommands are the commands of a demo's end.
+func nextCommands(t *testing.T, text string) (commands []string) {
 	t.Helper()
+	m := demoNext.FindStringSubmatch(text)
+	if m == nil {
+		t.Fatalf("nothing is to be done next after\n%s", text)
+	}
+	for line := range strings.Lines(m[3]) {
+		commands = append(commands, strings.TrimSpace(comment.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")))
+	}
+	return commands
+}
+
+// checkDemo proves that a demo's output is of these steps, in order, each with
+// its status and figures; that every applet has its heading; that no line has more
+// than 60 columns; and that it ends with the commands to go on with, sudo where
+// it is needed.
+func checkDemo(t *testing.T, text string, root bool) {
+	t.Helper()
+	want := []string{"./install.sh -n", "./install.sh", "rmoldmail -n 10 hoge"}
+	if !root {
+		want[1] = "sudo " + want[1]
+	}
+	if next := nextCommands(t, text); !slices.Equal(next, want) {
+		t.Errorf("%q is to be done next; want %q", next, want)
+	}
 	headings := regexp.MustCompile(`(?m)^(\S+), .*$`).FindAllStringSubmatch(text, -1)
 	at := make(map[string]bool)
 	for _, h := range headings {
@@ -126,6 +151,7 @@ func checkDemo(t *testing.T, text string) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
+	text = demoNext.ReplaceAllString(text, "\n")
 	// One for each command, with the heading before it.
 	var got []string
 	heading := ""
@@ -161,27 +187,41 @@ func checkDemo(t *testing.T, text string) {
 
 // TestDemo proves that make demo works as root and as a user, into a pipe and at
 // 60 columns, with the status and the figures of every step; that it touches
-// nothing outside build/; that it can be run again; and that it finds out where
-// an applet does not do what the demo says.
+// nothing outside build/; that it can be run again; that what it ends with can be done;
+// and that it finds out where an applet does not do what the demo says.
 func TestDemo(t *testing.T) {
 	if testenv.Host != "" {
 		t.Skip("SKIP the demo builds a binary of its own")
 	}
 	dir := newDemo(t)
-	run := func(t *testing.T, credential *syscall.Credential) {
+	run := func(t *testing.T, credential *syscall.Credential) string {
 		t.Helper()
 		out, errs, err := demo(t, dir, credential)
 		if err != nil || errs != "" {
 			t.Fatalf("%v, %s\n%s", err, errs, out)
 		}
-		checkDemo(t, out)
+		checkDemo(t, out, os.Geteuid() == 0 && credential == nil)
+		return out
 	}
-	run(t, nil)
+	out := run(t, nil)
 	before := demoTree(t, dir) // with what make built
 	run(t, nil)
 	if after := demoTree(t, dir); after != before {
 		t.Errorf("before\n%s\nafter\n%s", before, after)
 	}
+	t.Run("what comes next", func(t *testing.T) {
+		root := t.TempDir()
+		for _, line := range nextCommands(t, out) {
+			line = strings.Replace(strings.TrimPrefix(line, "sudo "), " hoge", " "+dir+"/build/demo/hoge", 1)
+			cmd := exec.Command("sh", "-c", line)
+			cmd.Dir = dir
+			// No command but what has just been installed.
+			cmd.Env = append(os.Environ(), "DESTDIR="+root, "PATH="+root+"/usr/local/bin:/usr/bin:/bin")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", line, err, out)
+			}
+		}
+	})
 	t.Run("as a user", func(t *testing.T) {
 		if os.Geteuid() != 0 {
 			t.Skip("needs root; by a user it has just been run")
@@ -208,7 +248,7 @@ func TestDemo(t *testing.T) {
 		script := "#!/bin/sh\ncase $1 in --list) echo '" + strings.TrimSpace(string(list)) + "' ;; esac\n"
 		testenv.Check(t, os.WriteFile(dir+"/kowaza", []byte(script), 0o755))
 		out, errs, err := demo(t, dir, nil)
-		if err == nil || strings.Contains(out, "as they should be.") || !strings.Contains(out, "are not as they") ||
+		if err == nil || strings.Contains(out, "as they should be.") || demoNext.MatchString(out) || !strings.Contains(out, "are not as they") ||
 			!strings.Contains(errs, "demo: 2000 messages are left, 900 of them old; want 1100, 0\n") ||
 			!strings.Contains(errs, "demo: echo hello | mailtest: status 0; want 99\n") {
 			t.Errorf("%v, %s\n%s", err, errs, out)

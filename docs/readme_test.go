@@ -26,6 +26,15 @@ var guides = [][2]string{
 	{"README.md", "README.ja.md"},
 	{"docs/migration.md", "docs/migration.ja.md"},
 	{"docs/filters.md", "docs/filters.ja.md"},
+	{"docs/differences.md", "docs/differences.ja.md"},
+}
+
+// guideFiles are all of them.
+func guideFiles() (names []string) {
+	for _, pair := range guides {
+		names = append(names, pair[:]...)
+	}
+	return names
 }
 
 // notRun are the commands of the guides that no test can run, and why. What
@@ -561,7 +570,7 @@ func anchor(heading string) string {
 // TestGuideLinks proves that every link of the guides into the repository leads
 // to a file that is there, and to a heading that it has.
 func TestGuideLinks(t *testing.T) {
-	for _, name := range slices.Concat(guides[0][:], guides[1][:]) {
+	for _, name := range guideFiles() {
 		_, rest := fences(readGuide(t, name))
 		for _, m := range guideLink.FindAllStringSubmatch(rest, -1) {
 			if strings.Contains(m[1], "://") {
@@ -600,7 +609,7 @@ func TestGuideTargets(t *testing.T) {
 	for prefix := range notRun {
 		unused[prefix] = true
 	}
-	for _, name := range slices.Concat(guides[0][:], guides[1][:]) {
+	for _, name := range guideFiles() {
 		blocks, _ := fences(readGuide(t, name))
 		for _, block := range blocks {
 			for _, s := range console(block.text) {
@@ -626,8 +635,74 @@ func TestGuideTargets(t *testing.T) {
 	}
 }
 
+// TestFirstScreen proves that a README begins with a sentence, one console block and
+// one table, in which every applet has its page, and which leads to the differences;
+// that the first chapter after it is the one that installs; and that the next one
+// says what can go wrong.
+func TestFirstScreen(t *testing.T) {
+	for name, want := range map[string]struct{ pages, differences, install, wrong string }{
+		"README.md":    {"man/", "docs/differences.md", "Install", "What can go wrong"},
+		"README.ja.md": {"man/ja/", "docs/differences.ja.md", "インストール", "気を付けること"},
+	} {
+		chapters := strings.Split(readGuide(t, name), "\n## ")
+		if len(chapters) < 3 || !strings.HasPrefix(chapters[1], want.install+"\n") || !strings.HasPrefix(chapters[2], want.wrong+"\n") {
+			t.Errorf("%s: the first chapters are not %s, %s", name, want.install, want.wrong)
+		}
+		blocks, rest := fences(chapters[0])
+		if len(blocks) != 1 || blocks[0].kind != "console" {
+			t.Errorf("%s: %d blocks of code on the first screen; want one, of a console", name, len(blocks))
+		}
+		if n := strings.Count(chapters[0], "\n"); n > 42 {
+			t.Errorf("%s: the first screen has %d lines", name, n)
+		}
+		table, heads := "", 0
+		for line := range strings.Lines(rest) {
+			if strings.HasPrefix(line, "|") {
+				table += line
+			}
+			if strings.HasPrefix(line, "|---") {
+				heads++
+			}
+		}
+		if heads != 1 {
+			t.Errorf("%s: %d tables on the first screen; want one", name, heads)
+		}
+		for _, a := range applets.All {
+			page := regexp.MustCompile(`\[` + a.Name + `\]\(` + want.pages + a.Name + `\.[18]\)`)
+			if !page.MatchString(table) {
+				t.Errorf("%s: the table has no page of %s", name, a.Name)
+			}
+		}
+		if !strings.Contains(table, "]("+want.differences+")") {
+			t.Errorf("%s: the table does not lead to %s", name, want.differences)
+		}
+	}
+}
+
+// TestDifferencesOfAll proves that each applet has its chapter in the document of what
+// is otherwise, in the order of All.
+func TestDifferencesOfAll(t *testing.T) {
+	var all []string
+	for _, a := range applets.All {
+		all = append(all, a.Name)
+	}
+	for _, name := range []string{"docs/differences.md", "docs/differences.ja.md"} {
+		var got []string
+		for _, chapter := range strings.Split(readGuide(t, name), "\n## ")[1:] {
+			title, text, _ := strings.Cut(chapter, "\n")
+			if len(strings.TrimSpace(text)) == 0 {
+				t.Errorf("%s: %s: nothing is said", name, title)
+			}
+			got = append(got, title)
+		}
+		if !slices.Equal(got[1:], all) { // the first is of all of them
+			t.Errorf("%s: the chapters are %q; want %q", name, got[1:], all)
+		}
+	}
+}
+
 // longOption is an option in a guide's text.
-var longOption = regexp.MustCompile(`--[a-z][a-z-]*`)
+var longOption = regexp.MustCompile(`--[a-z][a-z0-9-]*`)
 
 // TestGuideOptions proves that every long option of which the guides' text
 // speaks is one of an applet's, of kowaza's or of --install's.
@@ -640,7 +715,7 @@ func TestGuideOptions(t *testing.T) {
 	for _, a := range applets.All {
 		known += a.Help
 	}
-	for _, name := range slices.Concat(guides[0][:], guides[1][:]) {
+	for _, name := range guideFiles() {
 		_, rest := fences(readGuide(t, name))
 		for _, code := range inlineCode.FindAllString(rest, -1) {
 			for _, option := range longOption.FindAllString(code, -1) {

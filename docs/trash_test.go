@@ -67,7 +67,7 @@ func TestTrashIsSaved(t *testing.T) {
 			}
 		}
 	}
-	// README twice, six lines of man pages, two of examples/README.md.
+	// docs/differences twice, six lines of man pages, two of examples/README.md.
 	if found < 10 {
 		t.Errorf("only %d such commands found", found)
 	}

@@ -284,3 +284,12 @@ if [ "$wrong" -gt 0 ]; then
 	exit 1
 fi
 say "Statuses and figures of these $shown commands are as they should be."
+sudo=
+[ "$(id -u)" -eq 0 ] || sudo='sudo '
+cat <<END
+
+Next, by README.md or README.ja.md:
+  ./install.sh -n         # what would be put where
+  $sudo./install.sh
+  rmoldmail -n 10 hoge    # what would go of hoge's mail
+END

@@ -191,7 +191,7 @@ func TestDirectoryInUse(t *testing.T) {
 // job, instead of being taken for a fast one.
 func TestUnequal(t *testing.T) {
 	if _, err := os.Stat(timeCommand); err != nil {
-		t.Skip("needs GNU time")
+		t.Skip("GNU time is not installed")
 	}
 	j := job{
 		files: true, deletes: true,

@@ -529,7 +529,7 @@ func TestWithout(t *testing.T) {
 // behind a link as well, and of our own none.
 func TestVersions(t *testing.T) {
 	if _, err := os.Stat("/var/lib/dpkg/status"); err != nil {
-		t.Skip("needs dpkg")
+		t.Skip("dpkg is not installed")
 	}
 	all := versions([]job{{programs: []program{{needs: []string{"md5sum", "/bin/true", "no-such-program"}}}}})
 	for program, of := range map[string]string{"find": "findutils", "md5sum": "coreutils", "sh": "dash"} {

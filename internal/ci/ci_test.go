@@ -2,6 +2,7 @@ package ci_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,16 +38,17 @@ func (c *checkout) file(name, text string) {
 	testenv.Check(c.t, os.WriteFile(name, []byte(text), 0o755))
 }
 
-// test runs .ci/test and returns what it prints. The last line and the status
-// must say the same.
-func (c *checkout) test(last string) string {
+// test runs .ci/test and returns what it prints. The last lines, the sums and what
+// they mean, and the status must say the same.
+func (c *checkout) test(sums, meaning string) string {
 	c.t.Helper()
 	cmd := exec.Command("sh", ".ci/test")
 	cmd.Dir, cmd.Env = c.dir, c.env
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-	if got := lines[len(lines)-1]; got != last || (err == nil) != strings.Contains(last, " 0 failed") {
-		c.t.Errorf("the last line is %q, %v; want %q\n%s", got, err, last, out)
+	last, good := sums+"\n"+meaning, strings.Contains(sums, " 0 failed") && strings.Contains(meaning, " passed")
+	if got := strings.Join(lines[max(0, len(lines)-2):], "\n"); got != last || (err == nil) != good {
+		c.t.Errorf("the last lines are %q, %v; want %q\n%s", got, err, last, out)
 	}
 	return string(out)
 }
@@ -62,8 +64,8 @@ func (c *checkout) want(out string, yes bool, patterns ...string) {
 }
 
 // TestCITest proves that make test tells the truth about tests of every kind: its
-// last line has the sums, which are not 0 failures where a test binary died or
-// was not built; what failed is shown in its own words; each skipped test has its
+// last line but one has the sums, which are not 0 failures where a test binary died or
+// was not built; the last one names each that failed, or the package, once; what failed is shown in its own words; each skipped test has its
 // reason; and control characters of a test reach no terminal.
 func TestCITest(t *testing.T) {
 	c := newCheckout(t)
@@ -105,7 +107,7 @@ func TestNever(t *testing.T) {}
 	}
 
 	// TestScripts runs thrice, and the inputs that are kept of a fuzz target are tests.
-	out := c.test("12 passed, 7 failed, 2 skipped")
+	out := c.test("12 passed, 7 failed, 2 skipped", "failed: TestBad/sub/deep, TestMuch, TestPanics, kowaza/internal/b at TestExits, kowaza/internal/real")
 	c.want(out, true, `(?m)^SKIP TestTwo/b: needs b$`, `(?m)^SKIP TestNoReason: no reason given$`,
 		`the \?\[31mred\? reason`, `(?m)^        --- FAIL: TestBad/sub/deep \(.*s\)\n.*red`, `word 79\.`, `\.\.\. and 420 more lines in build/test/tests\n`,
 		`panic: a b c`, `kowaza/internal/b .* 1 failed`, `x_test.go:3:.* cannot use`, `\[build failed\]`)
@@ -155,17 +157,17 @@ func TestCITestDies(t *testing.T) {
 	for i := range 3000 {
 		fmt.Fprintf(&goroutines, "goroutine %d [select, 9 minutes]:\ninternal/poll.runtime_pollWait(0x7f, 0x72)\n\t/usr/lib/go/src/runtime/netpoll.go:%[1]d +0x85\n\n", i)
 	}
-	for name, test := range map[string]struct{ said, status, last, want string }{
+	for name, test := range map[string]struct{ said, status, sums, meaning, want string }{
 		"time": {begin + "panic: test timed out after 10m0s\n\trunning tests:\n\t\tTestHangs (10m0s)\n\n" + goroutines.String() +
-			"FAIL\tkowaza/applets\t600.035s\nFAIL\n", "1", "1 passed, 1 failed, 0 skipped", `TestHangs \(10m0s\)`},
+			"FAIL\tkowaza/applets\t600.035s\nFAIL\n", "1", "1 passed, 1 failed, 0 skipped", "failed: kowaza/applets at TestHangs", `TestHangs \(10m0s\)`},
 		"time, after a failure": {"=== RUN   TestBad\n    a_test.go:1: why\n--- FAIL: TestBad (0.00s)\n" + begin + "panic: test timed out after 10m0s\n\trunning tests:\n\t\tTestHangs (10m0s)\n\n" +
-			goroutines.String() + "FAIL\tkowaza/applets\t600.035s\nFAIL\n", "1", "1 passed, 2 failed, 0 skipped", `a_test.go:1: why`},
-		"killed":  {begin, "137", "1 passed, 1 failed, 0 skipped", "(?s)last heard of: TestHangs.*no end"},
-		"silent":  {"", "1", "0 passed, 1 failed, 0 skipped", "exit status 1"},
-		"no word": {"ok  \tkowaza/applets\t1.0s\n", "1", "0 passed, 1 failed, 0 skipped", "exit status 1"},
+			goroutines.String() + "FAIL\tkowaza/applets\t600.035s\nFAIL\n", "1", "1 passed, 2 failed, 0 skipped", "failed: TestBad, kowaza/applets at TestHangs", `a_test.go:1: why`},
+		"killed":  {begin, "137", "1 passed, 1 failed, 0 skipped", "failed: go test at TestHangs", "(?s)last heard of: TestHangs.*no end"},
+		"silent":  {"", "1", "0 passed, 1 failed, 0 skipped", "failed: go test", "exit status 1"},
+		"no word": {"ok  \tkowaza/applets\t1.0s\n", "1", "0 passed, 1 failed, 0 skipped", "failed: go test", "exit status 1"},
 		"passes": {"=== RUN   TestGood\n=== RUN   TestGood/script\n    cmd.go:380: SKIP root: needs to be root\n    testscript.go:609: WORK=$WORK\n        HOME=/no-home\n" +
 			"--- PASS: TestGood (0.00s)\n    --- SKIP: TestGood/script (0.00s)\nPASS\nok  \tkowaza/applets\t1.0s\n", "0",
-			"1 passed, 0 failed, 1 skipped", `SKIP TestGood/script: root: needs to be root`},
+			"1 passed, 0 failed, 1 skipped", "all that can run here passed; root adds 1", `SKIP TestGood/script: root: needs to be root`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCheckout(t)
@@ -173,7 +175,7 @@ func TestCITestDies(t *testing.T) {
 			// The first round is told it; the others have nothing to do.
 			c.file("go", "#!/bin/sh\n[ -e said ] || exit 0\ncat said\nrm said\nexit "+test.status+"\n")
 			c.env = append(c.env, "GO=./go")
-			out := c.test(test.last)
+			out := c.test(test.sums, test.meaning)
 			c.want(out, true, test.want)
 			if n := strings.Count(out, "\n"); n > 70 {
 				t.Errorf("%d lines", n)
@@ -184,5 +186,89 @@ func TestCITestDies(t *testing.T) {
 				t.Errorf("the log has %d bytes of %d", len(log), len(test.said))
 			}
 		})
+	}
+}
+
+// TestCITestMeans proves that the last line of make test says what the sums mean: which
+// tests more programs would add, and which root; nothing of that where all ran; names
+// the round in which a script failed, and no more failures than one reads; and calls nothing a
+// success where there was no test.
+func TestCITestMeans(t *testing.T) {
+	skip := func(name, reason string) string {
+		return "=== RUN   " + name + "\n    a_test.go:1: " + reason + "\n" + strings.Repeat("    ", strings.Count(name, "/")) + "--- SKIP: " + name + " (0.00s)\n"
+	}
+	const good = "=== RUN   TestGood\n--- PASS: TestGood (0.00s)\n"
+	const end = "PASS\nok  \tkowaza/applets\t1.0s\n"
+	var many strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&many, "=== RUN   Test%d\n--- FAIL: Test%[1]d (0.00s)\n", i)
+	}
+	for name, test := range map[string]struct{ said, later, status, sums, meaning string }{
+		"all":      {good + end, "", "0", "1 passed, 0 failed, 0 skipped", "all passed"},
+		"none":     {"", "", "0", "0 passed, 0 failed, 0 skipped", "nothing was tested"},
+		"programs": {good + skip("TestA", "SKIP strace: not installed") + skip("TestB", "php is not installed") + end, "", "0", "1 passed, 0 failed, 2 skipped", "all that can run here passed; `make test-deps` adds 2"},
+		"both": {good + skip("TestRoot", "root: php is not installed") + skip("TestB", "SKIP postfix: not root") + skip("TestC", "needs root") + end, "", "0",
+			"1 passed, 0 failed, 3 skipped", "all that can run here passed; `make test-deps` adds 1, root 2"},
+		"neither": {good + skip("TestA/root", "SKIP no /proc/self/fd") + end, "", "0", "1 passed, 0 failed, 1 skipped", "all that can run here passed"},
+		"script": {good + skip("TestA", "php is not installed") + end, "=== RUN   TestScripts\n=== RUN   TestScripts/a\n--- FAIL: TestScripts (0.00s)\n    --- FAIL: TestScripts/a (0.00s)\nFAIL\nFAIL\tkowaza\t1.0s\nFAIL\n", "1",
+			"1 passed, 2 failed, 1 skipped", "failed: TestScripts/a (scripts-on-originals)"},
+		"many": {many.String() + "FAIL\nFAIL\tkowaza/applets\t1.0s\nFAIL\n", "", "1", "0 passed, 12 failed, 0 skipped", "failed: Test0, Test1, Test2, Test3, Test4, Test5, Test6, Test7, Test8, Test9 and 2 more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCheckout(t)
+			c.file("said.1", test.said)
+			c.file("said.2", test.later)
+			// The first round is told said.1, the next one said.2; the status is that of the last
+			// that is told anything.
+			status := [2]string{test.status, "0"}
+			if test.later != "" {
+				status = [2]string{"0", test.status}
+			}
+			c.file("go", "#!/bin/sh\nif [ -e said.1 ]; then cat said.1; rm said.1; exit "+status[0]+"; fi\n"+
+				"[ -e said.2 ] || exit 0\ncat said.2\nrm said.2\nexit "+status[1]+"\n")
+			c.env = append(c.env, "GO=./go")
+			c.test(test.sums, test.meaning)
+		})
+	}
+}
+
+// TestSkipsSay proves that every test which wants a program says so in the words by
+// which make test counts it.
+func TestSkipsSay(t *testing.T) {
+	said := regexp.MustCompile("Skipf?\\([\"`]([^\"`]*)[\"`]|^\\[[^\n]*\\] skip '([^']*)'")
+	known := regexp.MustCompile(`not installed$|\broot\b|needs Linux$`)
+	found := 0
+	for _, top := range []string{".", "applets", "docs", "examples", "internal", "systemd", "testdata"} {
+		testenv.Check(t, filepath.WalkDir(top, func(file string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && top == "." && file != ".":
+				return fs.SkipDir
+			case filepath.Ext(file) != ".go" && filepath.Ext(file) != ".txtar" || strings.HasSuffix(file, "ci/ci_test.go"):
+				return nil
+			}
+			text, err := os.ReadFile(file)
+			testenv.Check(t, err)
+			lines := strings.Split(string(text), "\n")
+			for i, line := range lines {
+				m := said.FindStringSubmatch(line)
+				if m == nil {
+					continue
+				}
+				reason := m[1] + m[2]
+				looks := i > 1 && strings.Contains(lines[i-1]+lines[i-2], "exec.LookPath(") || strings.Contains(line, "[!exec:")
+				if looks {
+					found++
+				}
+				if (looks || strings.HasPrefix(reason, "needs ")) && !known.MatchString(reason) {
+					t.Errorf("%s:%d: %q does not say that something is not installed", file, i+1, reason)
+				}
+			}
+			return nil
+		}))
+	}
+	if found < 20 {
+		t.Errorf("only %d such tests found", found)
 	}
 }

@@ -191,7 +191,7 @@ func bashWords(line string) []string {
 func completeBash(t *testing.T, lines [][]string) [][]string {
 	t.Helper()
 	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("needs bash")
+		t.Skip("bash is not installed")
 	}
 	var script strings.Builder
 	script.WriteString(written(t, "bash"))
@@ -308,7 +308,7 @@ zpty -d z
 func completeZsh(t *testing.T, lines []string) [][]string {
 	t.Helper()
 	if _, err := exec.LookPath("zsh"); err != nil {
-		t.Skip("needs zsh")
+		t.Skip("zsh is not installed")
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/_kowaza", []byte(written(t, "zsh")), 0o644); err != nil {

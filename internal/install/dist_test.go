@@ -45,7 +45,7 @@ func TestDist(t *testing.T) {
 	t.Run("install", func(t *testing.T) { installTarball(t, dist) })
 	t.Run("debian", func(t *testing.T) {
 		if len(targets) < 2 {
-			t.Skip("needs dpkg-deb")
+			t.Skip("dpkg-deb is not installed")
 		}
 		if os.Geteuid() != 0 {
 			t.Skip("needs root")

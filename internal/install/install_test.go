@@ -487,7 +487,7 @@ func TestInstallForeignCompletion(t *testing.T) {
 func TestCompletionBashInstalled(t *testing.T) {
 	const framework = "/usr/share/bash-completion/bash_completion"
 	if _, err := os.Stat(framework); err != nil {
-		t.Skip("needs bash-completion")
+		t.Skip("bash-completion is not installed")
 	}
 	root, tarball := t.TempDir(), t.TempDir()
 	testenv.CopyTree(t, ".", tarball, 0, "install.sh")

@@ -126,7 +126,7 @@ func TestPageMailtest(t *testing.T) {
 func TestPageMailtestRuns(t *testing.T) {
 	php, err := exec.LookPath("php")
 	if err != nil {
-		t.Skip("needs php")
+		t.Skip("php is not installed")
 	}
 	const mail = "From: a@b\nTo: c\n\nhello <and> $l\nlast\n"
 	want := strings.ReplaceAll(mail, "\n", "\n<and>\n") + "<and>\n"

@@ -26,7 +26,7 @@ func init() { roles["inject"] = inject }
 func TestCrash(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("needs strace")
+		t.Skip("strace is not installed")
 	}
 	s5 := queuetest.Message{State: "S5", Sender: "s@t", Local: []string{"Ta@b"}, Remote: []string{"Tc@d"}, Suppl: [][]string{{"Te@f"}}, Bounce: "x"}
 	s4, s3 := s5, s5

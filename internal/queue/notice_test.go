@@ -295,7 +295,7 @@ func killSteps(t *testing.T, role string, make func() (args []string), check, do
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("needs strace")
+		t.Skip("strace is not installed")
 	}
 	kills := 0
 	for _, call := range []string{"openat", "write", "pwrite64", "fsync", "renameat2", "unlinkat", "utimensat", "fchmod"} {

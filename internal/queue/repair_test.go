@@ -306,7 +306,7 @@ func halfway(t testing.TB, dir string, was map[string]string) {
 func TestRepairKilled(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("needs strace")
+		t.Skip("strace is not installed")
 	}
 	r := rand.New(rand.NewPCG(17, 11))
 	// strace counts each system call for itself.
@@ -550,7 +550,7 @@ func TestRepairInTheWay(t *testing.T) {
 func TestRepairAbandoned(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("needs strace")
+		t.Skip("strace is not installed")
 	}
 	for _, call := range []string{"fsync:when=1", "fsync:when=2", "fsync:when=3", "renameat2:when=1", "renameat2:when=2", "fsync:when=3+", "renameat2:when=2+"} {
 		name, when, _ := strings.Cut(call, ":")

@@ -350,7 +350,7 @@ func TestAge(t *testing.T) {
 func TestUnpack(t *testing.T) {
 	const tgz = "../../../testdata/queue/qmail-queue.tar.gz"
 	if _, err := exec.LookPath("tar"); err != nil {
-		t.Skip("needs tar")
+		t.Skip("tar is not installed")
 	}
 	ours, theirs := t.TempDir(), t.TempDir()
 	if err := Unpack(tgz, ours); err != nil {
