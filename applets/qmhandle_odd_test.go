@@ -235,7 +235,7 @@ func TestSaidWhenDone(t *testing.T) {
 	}
 	for _, argv := range []string{"-D", "-Fb", "-tr.example", "--dry-run -D", "--dry-run -tr.example"} {
 		out, errs, status := q.run("", append([]string{"qmHandle", "--queue", copied}, strings.Fields(argv)...)...)
-		if status != 1 || strings.Contains(out, "slotted") || strings.Contains(out, "tagged") || strings.Count(errs, ": queue was copied: repair it first\n") != 3 {
+		if status != 1 || strings.Contains(out, "slotted") || strings.Contains(out, "tagged") || strings.Count(errs, ": queue was copied: repair it first with qqclean --repair\n") != 3 {
 			t.Errorf("%s: status %d, %s%s", argv, status, errs, out)
 		}
 	}

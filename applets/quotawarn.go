@@ -74,16 +74,20 @@ func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time
 		if message.CheckAddress(to) != nil {
 			to = "postmaster@" + host
 		}
-		ja, en := "{quota} MB のうち {used} MB", "{used} of {quota} MB"
+		ja, en := "上限 {quota} MB、使用量 {used} MB", "{used} of {quota} MB"
 		if limit.Bytes == 0 {
-			ja, en = "{most} 通のうち {messages} 通", "{messages} of {most} messages"
+			ja, en = "上限 {most} 通、現在 {messages} 通", "{messages} of {most} messages"
+		}
+		jaTrash, enTrash := "ゴミ箱のメールも使用量に含まれます。", "; what is in the trash counts as well"
+		if q.check.NoTrash {
+			jaTrash, enTrash = "", ""
 		}
 		utf8, err := charset.Find("utf8")
 		if err != nil {
 			return nil, err
 		}
 		d := message.Draft{Charset: utf8, From: "MAILER-DAEMON@" + host, To: to, Host: host, Subject: warningSubject,
-			Fields: []message.Field{{Name: "Auto-Submitted", Value: "auto-generated"}}, Body: figures.Replace(fmt.Sprintf(warningText, ja, en))}
+			Fields: []message.Field{{Name: "Auto-Submitted", Value: "auto-generated"}}, Body: figures.Replace(fmt.Sprintf(warningText, ja, jaTrash, en, enTrash))}
 		return d.Compose(now)
 	}
 	text, err := readSmall(file, maxWarning, tooLargeWarning)
@@ -96,15 +100,15 @@ func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time
 
 func megabytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
 
-const warningSubject = "メールボックスの残りが少なくなりました / Your mailbox is nearly full"
+const warningSubject = "メールボックスの空き容量が少なくなりました / Your mailbox is nearly full"
 
-// warningText has the figures twice, in each language.
-const warningText = `メールボックスの使用量が上限の {percent} %% になりました
+// warningText has in each language the figures, and what to know of the trash.
+const warningText = `メールボックスの使用量が上限の {percent} %% に達しました
 (%s)。
 上限に達すると、新しいメールを受け取れなくなります。
-不要なメールを削除してください。ごみ箱の中のメールも数えます。
+不要なメールを削除してください。%s
 
 Your mailbox holds %s, which is {percent} %%.
 When it is full no more mail can come in. Please delete what you
-do not need; what is in the trash counts as well.
+do not need%s.
 `
