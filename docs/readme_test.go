@@ -354,6 +354,11 @@ var (
 // examples returns the examples of a man page, each a block of lines.
 func examples(page string) (blocks []string) {
 	_, page, _ = strings.Cut(page, ".Sh EXAMPLES\n")
+	return literals(page)
+}
+
+// literals returns the literal blocks of a man page as they are shown.
+func literals(page string) (blocks []string) {
 	for {
 		var block string
 		var found bool
