@@ -16,6 +16,7 @@ import (
 
 	"kowaza/applets"
 	"kowaza/internal/cli"
+	"kowaza/internal/dialogue/dialoguetest"
 	"kowaza/internal/queue/queuetest"
 	"kowaza/internal/settings"
 	"kowaza/internal/testenv"
@@ -98,6 +99,7 @@ type mailHost struct {
 	queue    *queuetest.Queue
 	queued   []string          // numbers of the messages in it; the first is spam
 	servers  map[string]string // of mail, by scheme; see serve
+	server   *dialoguetest.Server
 	caFile   string
 }
 
@@ -288,8 +290,8 @@ func TestGuides(t *testing.T) {
 	}
 }
 
-// try runs a command of a guide, or what it shows.
-func (h *mailHost) try(name string, s shown) {
+// try runs a command of a guide, or what it shows, and returns what it printed.
+func (h *mailHost) try(name string, s shown) (out string) {
 	t := h.t
 	t.Helper()
 	first, _, _ := strings.Cut(comment.ReplaceAllString(s.command, ""), " ")
@@ -303,7 +305,7 @@ func (h *mailHost) try(name string, s shown) {
 					t.Errorf("%s: %s: %v\n%s", name, m[1], err, out)
 				}
 			}
-			return
+			return ""
 		}
 	}
 	out, err := h.run(s.command)
@@ -313,6 +315,7 @@ func (h *mailHost) try(name string, s shown) {
 	if len(s.output) > 0 {
 		compareShown(t, name, s, out)
 	}
+	return out
 }
 
 // A guide's outline is what its translation must have, too.
