@@ -22,6 +22,7 @@ var formatters = [][]string{
 var volumes = map[string]string{
 	".1": "General Commands Manual",
 	".5": "File Formats Manual",
+	".7": "Miscellaneous Information Manual",
 	".8": "System Manager's Manual",
 }
 

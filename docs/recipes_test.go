@@ -26,24 +26,24 @@ type recipe struct {
 	shown  []string // what the commands of the last block printed
 }
 
-// tasks returns the blocks of a page by the heading below which they stand, and the
-// headings in their order.
+// tasks returns the literal blocks of a page by the heading below which they stand, and
+// the headings in their order.
 func tasks(page string) (blocks map[string][]string, headings []string) {
 	blocks = make(map[string][]string)
-	for i, part := range regexp.MustCompile(`(?m)^\.S[hs] `).Split(page, -1) {
+	for _, part := range regexp.MustCompile(`(?m)^\.S[hs] `).Split(page, -1) {
 		heading, text, _ := strings.Cut(part, "\n")
-		if i == 0 {
-			heading, text = "", part
-		}
-		if found := literals(text); len(found) > 0 || strings.Contains(text, "\n.Bd") {
-			blocks[heading] = found
+		if found := literals(text); len(found) > 0 {
+			blocks[heading] = append(blocks[heading], found...)
 			headings = append(headings, heading)
 		}
 	}
-	return blocks, headings
+	return blocks, slices.Compact(headings)
 }
 
-// file reports the file that a block is, by its first line, and its text.
+// display is what begins a block of any kind in mdoc.
+var display = regexp.MustCompile(`(?m)^\.(Bd|Dl|D1)\b`)
+
+// blockFile returns the file that a block is, by its first line, and its text.
 func blockFile(block string) (name, text string, ok bool) {
 	m := regexp.MustCompile(`^# (\S+)\n`).FindStringSubmatch(block)
 	if m == nil {
@@ -81,11 +81,7 @@ func (r *recipe) do(n int) {
 			r.example(recipesPage, block)
 		case strings.HasPrefix(block, "$ "):
 			for _, s := range console(block) {
-				out := r.try(recipesPage, s)
-				if os.Getenv("X") != "" {
-					r.t.Logf("%s\n%s", s.command, out)
-				}
-				r.shown = append(r.shown, out)
+				r.shown = append(r.shown, r.try(recipesPage, s))
 			}
 		default:
 			for line := range strings.Lines(block) {
@@ -372,14 +368,15 @@ var recipes = map[string]func(*recipe){
 	"What cannot be delivered goes back to its sender": func(r *recipe) {
 		add := func(host string, days int) (number string) {
 			n, err := r.queue.Add(queuetest.Message{Sender: "hanako@example.jp", Remote: []string{"Tjiro@" + host},
-				Body: "To: jiro@" + host + "\n\ntext\n", Birth: r.now.AddDate(0, 0, -days)})
+				Body: "To: Jiro <jiro@" + host + ">, taro@example.com\n\ntext\n", Birth: r.now.AddDate(0, 0, -days)})
 			testenv.Check(r.t, err)
 			return strconv.FormatUint(n, 10)
 		}
 		want := map[string]string{
 			add("gone.example", 1):     "<jiro@gone.example>:\nThis host does not exist any more.\n\n",
 			add("gone.example.com", 4): "<jiro@gone.example.com>:\n",
-			add("gone-example.com", 1): "",
+			add("gone.example.org", 1): "",
+			add("gone-example", 1):     "",
 		}
 		r.do(1)
 		for number, begin := range want {
@@ -477,7 +474,15 @@ func TestRecipes(t *testing.T) {
 	if testenv.Host != "" {
 		t.Skip("SKIP the applets are told where the host is only in the test binary")
 	}
-	blocks, headings := tasks(readGuide(t, recipesPage))
+	page := readGuide(t, recipesPage)
+	blocks, headings := tasks(page)
+	found := 0
+	for _, b := range blocks {
+		found += len(b)
+	}
+	if n := len(display.FindAllString(page, -1)); n != found {
+		t.Errorf("the page has %d blocks, of which %d are literal: the others are not run", n, found)
+	}
 	for name := range recipes {
 		if !slices.Contains(headings, name) {
 			t.Errorf("the page has no task %q", name)
@@ -507,4 +512,24 @@ func (r *recipe) user(name string) {
 	testenv.Check(r.t, err)
 	line := "=" + name + ":popuser:500:500:" + r.root + "/home/popuser/" + name + ":::\n"
 	testenv.Check(r.t, os.WriteFile(file, []byte(line+string(text)), 0o644))
+}
+
+// TestRecipesReferred proves that the pages to which kowaza-recipes(7) leads lead to it,
+// kowaza(1) among them, so that whoever looks for a task finds it.
+func TestRecipesReferred(t *testing.T) {
+	_, also, _ := strings.Cut(readGuide(t, recipesPage), ".Sh SEE ALSO\n")
+	found := 0
+	for _, m := range regexp.MustCompile(`(?m)^\.Xr (\S+) (\d)`).FindAllStringSubmatch(also, -1) {
+		page, err := os.ReadFile("man/" + m[1] + "." + m[2])
+		if err != nil {
+			continue // another's: crontab(5)
+		}
+		found++
+		if _, also, _ := strings.Cut(string(page), ".Sh SEE ALSO\n"); !strings.Contains(also, ".Xr kowaza-recipes 7") {
+			t.Errorf("%s(%s) does not refer to kowaza-recipes(7)", m[1], m[2])
+		}
+	}
+	if found < 13 {
+		t.Errorf("the page refers to %d of ours only", found)
+	}
 }
