@@ -240,7 +240,7 @@ var recipes = map[string]func(*recipe){
 		r.gone(read)
 		r.stay(kept...)
 	},
-	"No more than 500 MB a mailbox, the oldest goes first": func(r *recipe) {
+	"A mailbox has at most 500 MB: the oldest goes first": func(r *recipe) {
 		box := popuser + "hanako/Maildir/"
 		archived, oldest := r.put(box+".Archive/cur/2:2,S"), r.put(box+"cur/3,S=200000000:2,S")
 		r.message(box+"cur/4,S=200000000:2,S", 30*24*time.Hour)
@@ -343,6 +343,7 @@ var recipes = map[string]func(*recipe){
 		}
 	},
 	"Who is over it, or soon will be": func(r *recipe) {
+		r.file("etc/kowaza.conf", "VMDIR="+r.root+"/home/popuser\nVUSER=popuser\nQUOTA=200M\n", 0o644)
 		r.file(popuser+"hanako/.quota", "500M\n", 0o644)
 		r.put(popuser + "hanako/Maildir/cur/2,S=492000000:2,S")
 		r.do(2)
@@ -427,7 +428,7 @@ var recipes = map[string]func(*recipe){
 			r.t.Errorf("%d messages came", n)
 		}
 	},
-	"An answer while one is away": func(r *recipe) {
+	"Out of office until a date": func(r *recipe) {
 		u := newMailUser(r.t)
 		qmail := r.qmail()
 		testenv.Check(r.t, os.WriteFile(u.home+"/away.txt", []byte(r.take()), 0o644))
