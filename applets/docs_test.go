@@ -95,6 +95,8 @@ var sectionsJapanese = map[string]string{
 	"ENVIRONMENT": "環境変数", "FILES": "ファイル", "EXIT STATUS": "終了ステータス", "EXAMPLES": "例",
 	"SEE ALSO": "関連項目", "STANDARDS": "規格", "CAVEATS": "注意", "SECURITY CONSIDERATIONS": "セキュリティ",
 	"DIFFERENCES FROM THE SCRIPT": "スクリプトとの違い",
+	"BEFORE THE FIRST TIME":       "はじめて使う前に", "OLD MAIL": "古いメール", "FULL MAILBOXES": "いっぱいのメールボックス",
+	"THE QUEUE": "キュー", "IS IT STILL WORKING": "いまも動いているか", ".QMAIL FILES": ".QMAIL ファイル",
 }
 
 // manSkeleton returns what must be the same in a page and its translation: the

@@ -183,8 +183,16 @@ func (q *quotaCheck) countRow(row *quotaRow) error {
 
 // printRows prints the rows in the order in which they were asked for.
 func (q *quotaCheck) printRows(rows <-chan *quotaRow, over int64, list *reportList) error {
-	if !q.opt.json {
-		fmt.Fprintf(q.env.Stdout, "%10s %10s %4s %9s %s\n", "USED", "QUOTA", "%", "MESSAGES", "USER")
+	// Where only who is over is wanted, nobody is silence: cron mails what is said.
+	header := !q.opt.json
+	head := func() {
+		if header {
+			fmt.Fprintf(q.env.Stdout, "%10s %10s %4s %9s %s\n", "USED", "QUOTA", "%", "MESSAGES", "USER")
+			header = false
+		}
+	}
+	if over == 0 {
+		head()
 	}
 	failed := false
 	for row := range rows {
@@ -205,6 +213,7 @@ func (q *quotaCheck) printRows(rows <-chan *quotaRow, over int64, list *reportLi
 		if over > 0 && (!limited || share < over) {
 			continue
 		}
+		head()
 		if err := q.printRow(row, share, limited); err != nil {
 			return err
 		}

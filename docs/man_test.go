@@ -22,6 +22,7 @@ var formatters = [][]string{
 var volumes = map[string]string{
 	".1": "General Commands Manual",
 	".5": "File Formats Manual",
+	".7": "Miscellaneous Information Manual",
 	".8": "System Manager's Manual",
 }
 
@@ -30,8 +31,12 @@ var (
 	brokenWord = regexp.MustCompile(`([A-Za-z]+)[-‐]\n *([A-Za-z]+)`)
 )
 
+// pageHeading is one in a page's source; none needs a macro.
+var pageHeading = regexp.MustCompile(`(?m)^\.S[hs] (.+)$`)
+
 // TestManPagesShown proves that every page, in both languages, has the name of its
-// volume at the top as mdoc has it, and that no word is hyphenated: what is broken
+// volume at the top as mdoc has it; that no heading has lost a word to mdoc, which
+// takes some for macros, as No and An; and that no word is hyphenated: what is broken
 // at a hyphen has that in the page.
 func TestManPagesShown(t *testing.T) {
 	pages, err := filepath.Glob("man/*.[1-8]")
@@ -54,6 +59,12 @@ func TestManPagesShown(t *testing.T) {
 					t.Errorf("%s: at the top is %q; want %q", page, got, want)
 				}
 				source := readGuide(t, page)
+				words := strings.Join(strings.Fields(text), " ")
+				for _, m := range pageHeading.FindAllStringSubmatch(source, -1) {
+					if !strings.Contains(words, m[1]) {
+						t.Errorf("%s: the heading %q is not shown as it stands", page, m[1])
+					}
+				}
 				for _, m := range brokenWord.FindAllStringSubmatch(text, -1) {
 					if !strings.Contains(source, m[1]+"-"+m[2]) {
 						t.Errorf("%s: the word %s%s is broken", page, m[1], m[2])

@@ -16,6 +16,7 @@ import (
 
 	"kowaza/applets"
 	"kowaza/internal/cli"
+	"kowaza/internal/dialogue/dialoguetest"
 	"kowaza/internal/queue/queuetest"
 	"kowaza/internal/settings"
 	"kowaza/internal/testenv"
@@ -107,6 +108,7 @@ type mailHost struct {
 	queue    *queuetest.Queue
 	queued   []string          // numbers of the messages in it; the first is spam
 	servers  map[string]string // of mail, by scheme; see serve
+	server   *dialoguetest.Server
 	caFile   string
 }
 
@@ -297,8 +299,8 @@ func TestGuides(t *testing.T) {
 	}
 }
 
-// try runs a command of a guide, or what it shows.
-func (h *mailHost) try(name string, s shown) {
+// try runs a command of a guide, or what it shows, and returns what it printed.
+func (h *mailHost) try(name string, s shown) (out string) {
 	t := h.t
 	t.Helper()
 	first, _, _ := strings.Cut(comment.ReplaceAllString(s.command, ""), " ")
@@ -312,7 +314,7 @@ func (h *mailHost) try(name string, s shown) {
 					t.Errorf("%s: %s: %v\n%s", name, m[1], err, out)
 				}
 			}
-			return
+			return ""
 		}
 	}
 	out, err := h.run(s.command)
@@ -322,6 +324,7 @@ func (h *mailHost) try(name string, s shown) {
 	if len(s.output) > 0 {
 		compareShown(t, name, s, out)
 	}
+	return out
 }
 
 // A guide's outline is what its translation must have, too.
@@ -363,6 +366,11 @@ var (
 // examples returns the examples of a man page, each a block of lines.
 func examples(page string) (blocks []string) {
 	_, page, _ = strings.Cut(page, ".Sh EXAMPLES\n")
+	return literals(page)
+}
+
+// literals returns the literal blocks of a man page as they are shown.
+func literals(page string) (blocks []string) {
 	for {
 		var block string
 		var found bool

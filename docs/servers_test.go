@@ -21,6 +21,7 @@ func (h *mailHost) serve() {
 	s := &dialoguetest.Server{User: "hanako", Password: "passwd", Domain: "hoge.cxm", Timestamp: "<1.2@mail.hoge.cxm>",
 		TLS: &tls.Config{Certificates: []tls.Certificate{cert}}}
 	s.Put("Subject: hello\n\nHow are you?\n")
+	h.server = s
 	h.servers = map[string]string{}
 	for scheme, serve := range map[string]func(net.Conn){"smtp": s.SMTP, "smtps": s.SMTPS, "pop3": s.POP3, "pop3s": s.POP3S} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -121,8 +121,8 @@ func installTarball(t *testing.T, dist string) {
 	}
 	type file struct{ glob, dir string }
 	for _, f := range []file{
-		{"man/*.1", "usr/local/share/man/man1"}, {"man/*.5", "usr/local/share/man/man5"}, {"man/*.8", "usr/local/share/man/man8"},
-		{"man/ja/*.1", "usr/local/share/man/ja/man1"}, {"man/ja/*.5", "usr/local/share/man/ja/man5"}, {"man/ja/*.8", "usr/local/share/man/ja/man8"},
+		{"man/*.1", "usr/local/share/man/man1"}, {"man/*.5", "usr/local/share/man/man5"}, {"man/*.7", "usr/local/share/man/man7"}, {"man/*.8", "usr/local/share/man/man8"},
+		{"man/ja/*.1", "usr/local/share/man/ja/man1"}, {"man/ja/*.5", "usr/local/share/man/ja/man5"}, {"man/ja/*.7", "usr/local/share/man/ja/man7"}, {"man/ja/*.8", "usr/local/share/man/ja/man8"},
 		{"systemd/*.service", "usr/local/share/doc/kowaza/systemd"}, {"systemd/*.timer", "usr/local/share/doc/kowaza/systemd"},
 	} {
 		have, _ := filepath.Glob(f.glob)
@@ -252,7 +252,7 @@ func debian(t *testing.T, deb, newer string) {
 	after("dpkg -i")
 	version("/usr/bin/rmoldmail", "1.2.3")
 	version("/usr/bin/mailtest", "1.2.3")
-	for _, file := range []string{"man/man8/rmoldmail.8.gz", "bash-completion/completions/rmoldmail", "zsh/vendor-completions/_kowaza",
+	for _, file := range []string{"man/man8/rmoldmail.8.gz", "man/man7/kowaza-recipes.7.gz", "man/ja/man7/kowaza-recipes.7.gz", "bash-completion/completions/rmoldmail", "zsh/vendor-completions/_kowaza",
 		"doc/kowaza/copyright", "doc/kowaza/README.Debian", "doc/kowaza/systemd/rmoldmail@.timer", "../../etc/kowaza.conf.sample"} {
 		if _, err := os.Stat(filepath.Join(in.root, "usr/share", file)); err != nil {
 			t.Error(err)
