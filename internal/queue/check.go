@@ -55,8 +55,13 @@ type Accounts struct{ Queue, Send, Remote, Group uint32 }
 // files belong together could not be told. What could not be read goes to failed,
 // which may be nil; the error is that nothing could be looked at, or that of each.
 func Examine(dir string, accounts *Accounts, each func(Damage) error, failed func(error)) error {
-	if failed == nil {
-		failed = func(error) {}
+	said := make(map[string]bool)
+	told := failed
+	failed = func(err error) { // once: a place is looked into more than once
+		if told != nil && !said[err.Error()] {
+			said[err.Error()] = true
+			told(err)
+		}
 	}
 	fd, err := sys.Openat(atCWD, dir, openDirFollow)
 	if err != nil {
@@ -76,6 +81,16 @@ func Examine(dir string, accounts *Accounts, each func(Damage) error, failed fun
 	e.lockFiles()
 	e.pid()
 	q, err := Open(dir)
+	if err == nil {
+		// Of a place that could not be read nothing is known, nor which pieces of a
+		// message are missing.
+		if denied := q.allReadable(); denied != nil {
+			q.Close()
+			e.failed(denied)
+			e.places(nil)
+			return e.ended
+		}
+	}
 	e.places(q)
 	if errors.Is(err, ErrLayout) {
 		if !e.badLayout {
@@ -310,7 +325,7 @@ type listed struct {
 func (e *examination) places(q *Queue) {
 	suppls, err := findSuppls(e.fd)
 	if err != nil {
-		e.layout(err)
+		e.failed(err)
 		return
 	}
 	var all []*listed
