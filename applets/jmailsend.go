@@ -13,7 +13,6 @@ import (
 	"kowaza/internal/charset"
 	"kowaza/internal/cli"
 	"kowaza/internal/completion"
-	"kowaza/internal/message"
 	"kowaza/internal/settings"
 )
 
@@ -117,17 +116,8 @@ func runJmailsend(env *cli.Env, argv []string) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range []struct {
-		name, value string
-		field       *string
-	}{{"to", o.to, &mail.to}, {"from", o.from, &mail.from}} {
-		if !set.IsSet(a.name) {
-			continue
-		}
-		if err := message.CheckAddress(a.value); err != nil {
-			return cli.Usagef("--%s: %s: %s", a.name, a.value, err)
-		}
-		*a.field = a.value
+	if err := mail.takeAddresses(set, o.to, o.from); err != nil {
+		return err
 	}
 	bySMTP := smtpSending{o: &o}
 	if err := bySMTP.check(set); err != nil {

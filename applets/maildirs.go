@@ -264,7 +264,7 @@ func (r *maildirRun) folder(t *maildir.Target, f maildir.FolderStats) {
 	}
 	if r.json {
 		r.printJSON(jsonFolder{User: escape.Text(t.User), Maildir: escape.Text(t.Path), Folder: escape.Text(f.Name),
-			Rule: orNull(escape.Text(line)), jsonStats: newJSONStats(f.Stats)})
+			Rule: orNil(escape.Text(line)), jsonStats: newJSONStats(f.Stats)})
 	}
 	if !r.folders {
 		return
@@ -307,16 +307,9 @@ type jsonStats struct {
 func newJSONStats(s maildir.Stats) jsonStats {
 	j := jsonStats{Messages: s.Messages, Bytes: s.Size, Removed: s.Removed, RemovedBytes: s.Bytes}
 	if s.Removed > 0 && s.Oldest.Sec >= firstYear && s.Oldest.Sec <= lastYear {
-		j.Oldest = orNull(time.Unix(s.Oldest.Sec, 0).UTC().Format(time.RFC3339))
+		j.Oldest = orNil(time.Unix(s.Oldest.Sec, 0).UTC().Format(time.RFC3339))
 	}
 	return j
-}
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 func (r *maildirRun) printJSON(v any) {

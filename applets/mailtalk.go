@@ -323,10 +323,7 @@ func (t *talk) watch(cfg *dialogue.Config) {
 			}
 		}
 	default:
-		cfg.Line = func(at time.Duration, mark dialogue.Mark, text string) {
-			io.WriteString(t.env.Stdout, transcriptLine(at, mark, text))
-			t.env.Stdout.Flush() // who waits for a slow server wants to see for what
-		}
+		cfg.Line = liveTranscript(t.env)
 	}
 }
 
@@ -588,31 +585,27 @@ func seconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e6 }
 
 // printJSON prints the one object.
 func (t *talk) printJSON() error {
-	j := jsonTalk{Server: t.server.String(), OK: t.failure == "", Failed: orNull(escape.Text(t.failure)), Reply: orNull(escape.Text(t.reply)),
+	j := jsonTalk{Server: t.server.String(), OK: t.failure == "", Failed: orNil(escape.Text(t.failure)), Reply: orNil(escape.Text(t.reply)),
 		Seconds: seconds(t.took), Steps: t.steps, Capabilities: []string{}}
 	if t.failure != "" && t.reply == "" {
-		j.Error = orNull(escape.Text(t.why))
+		j.Error = orNil(escape.Text(t.why))
 	}
 	if c := t.conn; c != nil {
-		j.Address = orNull(escape.Text(c.Address().String()))
-		j.Mechanism = orNull(escape.Text(c.Mechanism()))
+		j.Address = orNil(escape.Text(c.Address().String()))
+		j.Mechanism = orNil(escape.Text(c.Mechanism()))
 		for _, line := range c.Capabilities() {
 			j.Capabilities = append(j.Capabilities, escape.Text(line))
 		}
 		if t.failure == "" {
-			j.Reply = orNull(escape.Text(c.Last().String()))
+			j.Reply = orNil(escape.Text(c.Last().String()))
 		}
 		if s := c.TLSState(); s != nil {
 			j.TLS = &jsonTLS{s.Version, s.Cipher, escape.Text(s.Subject), escape.Text(s.Issuer),
 				s.NotAfter.UTC().Format(time.RFC3339), s.Verified, nil}
 			if s.Err != nil {
-				j.TLS.Error = orNull(escape.Text(s.Err.Error()))
+				j.TLS.Error = orNil(escape.Text(s.Err.Error()))
 			}
 		}
 	}
-	line, err := escape.JSON(j)
-	if err == nil {
-		_, err = t.env.Stdout.Write(append(line, '\n'))
-	}
-	return err
+	return printJSON(t.env, j)
 }

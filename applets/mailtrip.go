@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"kowaza/internal/completion"
 	"kowaza/internal/dialogue"
 	"kowaza/internal/maildir"
-	"kowaza/internal/message"
 	"kowaza/internal/settings"
 )
 
@@ -209,17 +207,8 @@ func (t *trip) take(set *cli.Set, operands []string) error {
 		}
 		t.tests = append(t.tests, &tripTest{name: name})
 	}
-	for _, a := range []struct {
-		name, value string
-		field       *string
-	}{{"to", o.to, &t.mail.to}, {"from", o.from, &t.mail.from}} {
-		if !set.IsSet(a.name) {
-			continue
-		}
-		if err := message.CheckAddress(a.value); err != nil {
-			return cli.Usagef("--%s: %s: %s", a.name, a.value, err)
-		}
-		*a.field = a.value
+	if err := t.mail.takeAddresses(set, o.to, o.from); err != nil {
+		return err
 	}
 	for _, a := range []struct{ name, value string }{{"maildir", o.owner}, {"bounces", o.bounces}, {"doubles", o.doubles}} {
 		if err := checkOwner(a.value, set.IsSet(a.name), false); err != nil {
@@ -291,10 +280,7 @@ func (t *trip) configure(servers map[string]dialogue.Server) error {
 	configure := func(s dialogue.Server) (*dialogue.Config, error) {
 		cfg, err := t.o.config(t.env, s, host)
 		if err == nil && t.o.verbose {
-			cfg.Line = func(at time.Duration, mark dialogue.Mark, text string) {
-				io.WriteString(t.env.Stdout, transcriptLine(at, mark, text))
-				t.env.Stdout.Flush()
-			}
+			cfg.Line = liveTranscript(t.env)
 		}
 		return cfg, err
 	}

@@ -307,23 +307,20 @@ type jsonTrip struct {
 
 func (t *trip) printJSON(x *tripTest) {
 	j := jsonTrip{Test: x.name, OK: x.ok, Outcome: x.outcome, Seconds: seconds(x.seconds),
-		Sender: escape.Text(x.from), Recipient: escape.Text(x.to), MessageID: escape.Text(x.id), Where: orNull(escape.Text(x.where))}
+		Sender: escape.Text(x.from), Recipient: escape.Text(x.to), MessageID: escape.Text(x.id), Where: orNil(escape.Text(x.where))}
 	if p := x.recipient; p != nil {
-		j.Address, j.Status, j.Reason = orNull(escape.Text(cutText(p.Address))), orNull(p.Status), orNull(escape.Text(cutText(p.Reason)))
+		j.Address, j.Status, j.Reason = orNil(escape.Text(cutText(p.Address))), orNil(p.Status), orNil(escape.Text(cutText(p.Reason)))
 	}
 	if x.outcome == outcomeOf(report.Bounce) || x.outcome == outcomeOf(report.DoubleBounce) {
-		j.Report = orNull([]string{report.Other: "other", report.QSBMF: "QSBMF", report.DSN: "RFC 3464"}[x.form])
+		j.Report = orNil([]string{report.Other: "other", report.QSBMF: "QSBMF", report.DSN: "RFC 3464"}[x.form])
 	}
-	j.Reply = orNull(escape.Text(x.reply))
+	j.Reply = orNil(escape.Text(x.reply))
 	if !x.ok {
-		j.Why = orNull(escape.Text(x.why))
+		j.Why = orNil(escape.Text(x.why))
 	}
-	line, err := escape.JSON(j)
-	if err != nil {
+	if err := printJSON(t.env, j); err != nil && err != cli.ErrOutput { // which is told at the end
 		t.env.Warn("%v", err)
-		return
 	}
-	t.env.Stdout.Write(append(line, '\n'))
 	t.env.Stdout.Flush()
 }
 

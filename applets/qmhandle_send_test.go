@@ -342,7 +342,13 @@ func flockAs(t *testing.T, queue, name string) (pid int, end func()) {
 	must(t, err)
 	link := filepath.Join(t.TempDir(), name)
 	must(t, os.Symlink(flock, link))
-	other := exec.Command(link, queue+"/lock/sendmutex", "sh", "-c", "echo; read x")
+	return holdAs(t, exec.Command(link, queue+"/lock/sendmutex", "sh", "-c", "echo; read x"))
+}
+
+// holdAs starts a command that prints a line once it has what it is to hold, and reads one
+// then. It ends when the returned func is called.
+func holdAs(t *testing.T, other *exec.Cmd) (pid int, end func()) {
+	t.Helper()
 	in, err := other.StdinPipe()
 	must(t, err)
 	out, err := other.StdoutPipe()
@@ -383,23 +389,15 @@ func TestInheritedLock(t *testing.T) {
 		s.configure()
 		script := s.dir + "/" + name
 		must(t, os.WriteFile(script, []byte("#!/bin/sh\nexec 9<>\"$1\"; flock -n 9 || exit 1; echo; read x\n"), 0o755))
-		other := exec.Command(script, s.Dir+"/lock/sendmutex")
-		in, err := other.StdinPipe()
-		must(t, err)
-		out, err := other.StdoutPipe()
-		must(t, err)
-		must(t, other.Start())
-		_, err = out.Read(make([]byte, 1))
-		must(t, err)
+		pid, end := holdAs(t, exec.Command(script, s.Dir+"/lock/sendmutex"))
 		want := "qmHandle: qmail-send is running: set QMAIL_STOP"
 		if name == "backup" {
-			want = fmt.Sprintf("qmHandle: the queue is locked by backup, process %d\n", other.Process.Pid)
+			want = fmt.Sprintf("qmHandle: the queue is locked by backup, process %d\n", pid)
 		}
 		if _, errs, status := s.run("", "qmHandle", "-D"); status != 1 || !strings.HasPrefix(errs, want) {
 			t.Errorf("status %d, %s; want %s", status, errs, want)
 		}
-		in.Close()
-		other.Wait()
+		end()
 	}
 }
 

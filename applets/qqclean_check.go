@@ -21,32 +21,21 @@ func checkQueue(env *cli.Env, dir string, asJSON bool) error {
 	r := &removal{env: env}
 	err = queue.Examine(dir, accounts, func(d queue.Damage) error {
 		r.failed.Store(true)
-		line := []byte(escape.String(d.Path + ": " + d.Why))
 		if asJSON {
-			var err error
-			if line, err = escape.JSON(struct {
+			return printJSON(env, struct {
 				Kind   queue.Kind `json:"kind"`
 				Path   string     `json:"path"`
 				Number *uint64    `json:"number"`
 				Why    string     `json:"why"`
-			}{d.Kind, escape.Text(d.Path), numberOrNil(d.Number), escape.Text(d.Why)}); err != nil {
-				return err
-			}
+			}{d.Kind, escape.Text(d.Path), orNil(d.Number), escape.Text(d.Why)})
 		}
-		_, err := env.Stdout.Write(append(line, '\n'))
+		_, err := fmt.Fprintln(env.Stdout, escape.String(d.Path+": "+d.Why))
 		return err
 	}, r.unreadable)
 	if err != nil {
 		return err
 	}
 	return r.finish()
-}
-
-func numberOrNil(n uint64) *uint64 {
-	if n == 0 {
-		return nil
-	}
-	return &n
 }
 
 // qmailAccounts looks up to whom qmail's files belong. nil: not all of these accounts

@@ -238,14 +238,9 @@ func (q *quotaCheck) printRow(row *quotaRow, share int64, limited bool) error {
 			j.Percent = &share
 		}
 		if !q.opt.allFiles {
-			j.Maildir, j.Messages = orNull(escape.Text(row.dir)), &row.used.Messages
+			j.Maildir, j.Messages = orNil(escape.Text(row.dir)), &row.used.Messages
 		}
-		line, err := escape.JSON(j)
-		if err != nil {
-			return err
-		}
-		_, err = q.env.Stdout.Write(append(line, '\n'))
-		return err
+		return printJSON(q.env, j)
 	}
 	quota, percent, messages := "-", "-", "-"
 	if row.quota.Bytes > 0 {
@@ -263,10 +258,3 @@ func (q *quotaCheck) printRow(row *quotaRow, share int64, limited bool) error {
 
 // kilobytes returns KB of 1024 bytes, rounded up.
 func kilobytes(bytes int64) int64 { return (bytes + 1023) >> 10 }
-
-func orNil(n int64) *int64 {
-	if n == 0 {
-		return nil
-	}
-	return &n
-}

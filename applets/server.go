@@ -287,3 +287,12 @@ func stepName(step string) string {
 func transcriptLine(at time.Duration, mark dialogue.Mark, text string) string {
 	return fmt.Sprintf("%7.3f %c %s\n", at.Seconds(), mark, escape.String(text))
 }
+
+// liveTranscript shows a dialogue as it is held: who waits for a slow server wants to see
+// for what.
+func liveTranscript(env *cli.Env) func(time.Duration, dialogue.Mark, string) {
+	return func(at time.Duration, mark dialogue.Mark, text string) {
+		io.WriteString(env.Stdout, transcriptLine(at, mark, text))
+		env.Stdout.Flush()
+	}
+}

@@ -74,6 +74,24 @@ func (m *testMail) compose(n int, now time.Time) ([]byte, error) {
 	return d.Compose(now)
 }
 
+// takeAddresses takes those of the options --to and --from that were given. The error is a
+// usage error.
+func (m *testMail) takeAddresses(set *cli.Set, to, from string) error {
+	for _, a := range []struct {
+		name, value string
+		field       *string
+	}{{"to", to, &m.to}, {"from", from, &m.from}} {
+		if !set.IsSet(a.name) {
+			continue
+		}
+		if err := message.CheckAddress(a.value); err != nil {
+			return cli.Usagef("--%s: %s: %s", a.name, a.value, err)
+		}
+		*a.field = a.value
+	}
+	return nil
+}
+
 // completeMail fills in what no option said from the settings.
 func completeMail(env *cli.Env, mail *testMail, s *settings.Settings) error {
 	var err error

@@ -555,18 +555,7 @@ func TestExamplesPrometheus(t *testing.T) {
 		t.Helper()
 		cmd := tr.Command("set -- " + options + "\n" + testenv.InPath(readExample(t, "report/prometheus.sh")))
 		cmd.Run()
-		text, err := os.ReadFile(file)
-		testenv.Check(t, err)
-		metrics = make(map[string]string)
-		for line := range strings.Lines(string(text)) {
-			m := promLine.FindStringSubmatch(line)
-			if m == nil {
-				t.Errorf("%q", line)
-			} else if m[1] != "" {
-				metrics[m[1]] = m[2]
-			}
-		}
-		return metrics, cmd.ProcessState.ExitCode()
+		return readMetrics(t, file, promLine), cmd.ProcessState.ExitCode()
 	}
 	got, status := tell(file)
 	if status != 0 || len(got) != 2*40+5 || got["kowaza_removed_messages"] != strconv.Itoa(len(old)) || got["kowaza_maildirs"] != "40" || got["kowaza_failed"] != "0" {
@@ -694,4 +683,22 @@ func TestExamplesCapabilities(t *testing.T) {
 	if lines := testenv.Run(t, tr.Command("rmmail_virtual -n")); len(lines) > 0 {
 		t.Errorf("the owner of all mail left %d old messages", len(lines))
 	}
+}
+
+// readMetrics reads a textfile for Prometheus by a pattern whose first group is a metric and
+// whose second is its value, both empty for a comment. Any other line is an error.
+func readMetrics(t *testing.T, file string, pattern *regexp.Regexp) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	testenv.Check(t, err)
+	metrics := make(map[string]string)
+	for line := range strings.Lines(string(text)) {
+		m := pattern.FindStringSubmatch(line)
+		if m == nil {
+			t.Errorf("%q", line)
+		} else if m[1] != "" {
+			metrics[m[1]] = m[2]
+		}
+	}
+	return metrics
 }

@@ -223,18 +223,7 @@ func TestExamplesMonitorPrometheus(t *testing.T) {
 		t.Helper()
 		cmd := h.command("set -- " + h.here(options) + "\n" + testenv.InPath(readExample(t, "monitor/prometheus.sh")))
 		cmd.Run()
-		text, err := os.ReadFile(file)
-		testenv.Check(t, err)
-		metrics = make(map[string]string)
-		for line := range strings.Lines(string(text)) {
-			m := tripPromLine.FindStringSubmatch(line)
-			if m == nil {
-				t.Errorf("%q", line)
-			} else if m[1] != "" {
-				metrics[m[1]] = m[2]
-			}
-		}
-		return metrics, cmd.ProcessState.ExitCode()
+		return readMetrics(t, file, tripPromLine), cmd.ProcessState.ExitCode()
 	}
 	const options = " -d -f hoshu -t hoshu -r pmaster local bounce double"
 	got, status := tell(file + options)

@@ -363,7 +363,7 @@ func (c *Conn) tell(name string, began time.Time, sent string, r Reply, err erro
 	if c.cfg.Step == nil {
 		return
 	}
-	step := Step{Name: name, Took: time.Since(began), Sent: sent, Code: r.code(), Text: strings.TrimPrefix(strings.Join(r.texts(), "\n"), "\n")}
+	step := Step{Name: name, Took: time.Since(began), Sent: sent, Code: r.code(), Text: strings.TrimPrefix(strings.Join(r.shown, "\n"), "\n")}
 	if e, ok := err.(*Error); ok && e.Err != nil {
 		step.Text = e.Err.Error()
 	}
@@ -497,7 +497,7 @@ func (c *Conn) Quit() error {
 	} else {
 		r, err = c.Do(StepQuit, "QUIT")
 	}
-	if err == nil && !r.good() {
+	if err == nil && !r.Good() {
 		err = c.refused(StepQuit, r)
 	}
 	return err

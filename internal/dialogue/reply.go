@@ -14,11 +14,8 @@ type Reply struct {
 	shown []string // the same without secrets
 }
 
-// good reports whether the reply says yes, or wants more to be said.
-func (r Reply) good() bool { return r.Code >= 200 && r.Code < 400 || r.Sign == "+OK" || r.Sign == "+" }
-
-// Good reports whether the reply says yes: 2xx, 3xx, +OK.
-func (r Reply) Good() bool { return r.good() }
+// Good reports whether the reply says yes, or wants more to be said: 2xx, 3xx, +OK, +.
+func (r Reply) Good() bool { return r.Code >= 200 && r.Code < 400 || r.Sign == "+OK" || r.Sign == "+" }
 
 func (r Reply) code() string {
 	if r.Code != 0 {
@@ -27,12 +24,9 @@ func (r Reply) code() string {
 	return r.Sign
 }
 
-// texts returns the lines without their codes.
-func (r Reply) texts() []string { return r.shown }
-
 // String returns the reply on one line.
 func (r Reply) String() string {
-	text := strings.TrimRight(strings.Join(r.texts(), " "), " ")
+	text := strings.TrimRight(strings.Join(r.shown, " "), " ")
 	return strings.TrimSuffix(r.code()+" "+text, " ")
 }
 

@@ -107,17 +107,12 @@ type HeldRecipient struct {
 // A crash after the first, or in the second, leaves recipients in both places, and what
 // was held is sent to them twice; never one in none. The errors are those of Lock.Bounce.
 func (h *Holding) Hold(l *Lock, m *Message, v VirtualDomains) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	s, end, err := l.begin(m)
 	if err != nil {
 		return err
 	}
 	defer end()
 	q := l.q
-	if err := q.mayEnd(s, m); err != nil {
-		return err
-	}
 	if len(m.Other) > 0 {
 		return fmt.Errorf("%w: %c", ErrUnknownKind, m.Other[0].Text[0])
 	}

@@ -57,15 +57,7 @@ func note(address, text string) string {
 // MayEnd says what Lock.Bounce, and Holding.Hold, would before they touch anything. It
 // needs no lock.
 func (q *Queue) MayEnd(m *Message) error {
-	if m.queue != q {
-		return ErrChanged
-	}
-	s, err := q.pin(m.Number % q.split)
-	if err != nil {
-		return err
-	}
-	defer q.unpin(s)
-	return q.mayEnd(s, m)
+	return q.pinned(m, func(s *subDirs) error { return q.mayEnd(s, m) })
 }
 
 func (q *Queue) mayEnd(s *subDirs, m *Message) error {
@@ -89,9 +81,15 @@ func (q *Queue) mayEnd(s *subDirs, m *Message) error {
 	return ErrNoneLeft
 }
 
-// begin is what every method that changes a message does first. end gives back what it
-// took.
+// begin is what Bounce, Due and Hold do first: it sees that the message is still the one
+// that was read and may be ended. end gives back what it took, l.mu, too.
 func (l *Lock) begin(m *Message) (s *subDirs, end func(), err error) {
+	l.mu.Lock()
+	defer func() {
+		if err != nil {
+			l.mu.Unlock()
+		}
+	}()
 	switch {
 	case l.fd < 0:
 		return nil, nil, ErrUnlocked
@@ -106,9 +104,17 @@ func (l *Lock) begin(m *Message) (s *subDirs, end func(), err error) {
 		return nil, nil, err
 	}
 	runtime.LockOSThread()
-	return s, func() {
+	release := func() {
 		runtime.UnlockOSThread()
 		l.q.unpin(s)
+	}
+	if err := l.q.mayEnd(s, m); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return s, func() {
+		release()
+		l.mu.Unlock()
 	}, nil
 }
 
@@ -129,17 +135,12 @@ func (l *Lock) begin(m *Message) (s *subDirs, end func(), err error) {
 // first of m.Problems, and an *fs.PathError for what failed later. All is done in one
 // thread, so that a test may kill it at any system call.
 func (l *Lock) Bounce(m *Message, text string, v VirtualDomains) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	s, end, err := l.begin(m)
 	if err != nil {
 		return err
 	}
 	defer end()
 	q := l.q
-	if err := q.mayEnd(s, m); err != nil {
-		return err
-	}
 	if m.State() == S4 {
 		return q.bounceUnread(s, m, text, v)
 	}
@@ -202,16 +203,14 @@ func makeDue(fd int, now time.Time) error {
 // has its times in memory, and nothing would come of it. One that is not preprocessed is
 // tried then in any case. The errors are those of Bounce.
 func (l *Lock) Due(m *Message, now time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	s, end, err := l.begin(m)
 	if err != nil {
 		return err
 	}
 	defer end()
 	q := l.q
-	if err := q.mayEnd(s, m); err != nil || m.State() == S4 {
-		return err
+	if m.State() == S4 {
+		return nil
 	}
 	for i, p := range q.places {
 		if !p.channel() || !m.Has(p.Place) {

@@ -56,6 +56,11 @@ func (l *Lock) Remove(m *Message, now time.Time, orphans bool) error {
 // MayRemove says what Lock.Remove would, before it touches anything, if the
 // message were to be removed now. It needs no lock.
 func (q *Queue) MayRemove(m *Message, now time.Time, orphans bool) error {
+	return q.pinned(m, func(s *subDirs) error { return q.mayRemove(s, m, now, orphans) })
+}
+
+// pinned calls f while the sub-directories of a message of this queue are held open.
+func (q *Queue) pinned(m *Message, f func(*subDirs) error) error {
 	if m.queue != q {
 		return ErrChanged
 	}
@@ -64,7 +69,7 @@ func (q *Queue) MayRemove(m *Message, now time.Time, orphans bool) error {
 		return err
 	}
 	defer q.unpin(s)
-	return q.mayRemove(s, m, now, orphans)
+	return f(s)
 }
 
 // mayRemove reports whether the message is still what was read and may go.
