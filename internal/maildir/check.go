@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -106,30 +107,38 @@ func (b *Box) Close() { unix.Close(b.fd) }
 // ErrLocked says that somebody else held the lock all the time.
 var ErrLocked = errors.New("locked by another delivery for too long")
 
+// A check takes about a millisecond: that long, and then ever longer, Lock lets pass
+// between two tries.
+const (
+	lockFirst = time.Millisecond
+	lockLast  = 25 * time.Millisecond
+)
+
 // Lock takes the lock by which checks of one Maildir come one after the other: flock(2)
 // on its directory, which no other program takes, and which needs no file. Where the
 // file system has no such locks, there is none. It waits that long at most, then the
-// error is ErrLocked, and the Box is of no use any more.
+// error is ErrLocked.
+//
+// It tries again and again: an flock(2) that waits cannot be given up, and would keep a
+// thread and the directory beyond the end of the wait.
 func (b *Box) Lock(wait time.Duration) error {
-	done := make(chan error, 1)
-	go func() {
-		for {
-			err := unix.Flock(b.fd, unix.LOCK_EX)
-			if err != unix.EINTR {
-				done <- err
-				return
-			}
-		}
-	}()
-	select {
-	case err := <-done:
-		switch err {
+	end := time.Now().Add(wait)
+	for pause := lockFirst; ; pause = min(2*pause, lockLast) {
+		switch err := unix.Flock(b.fd, unix.LOCK_EX|unix.LOCK_NB); err {
+		case unix.EINTR:
+			continue
+		case unix.EWOULDBLOCK:
 		case unix.ENOLCK, unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL, unix.EBADF: // EBADF: NFS, which wants it open for writing
-			err = nil
+			return nil
+		default:
+			return err
 		}
-		return err
-	case <-time.After(wait):
-		return ErrLocked
+		left := time.Until(end)
+		if left <= 0 {
+			return ErrLocked
+		}
+		// Not all in step: who came together would meet again each time.
+		time.Sleep(min(left, pause/2+rand.N(pause)))
 	}
 }
 
