@@ -66,8 +66,7 @@ const tooLargeWarning = "too large for a warning"
 // warning writes the message: that of QUOTA_MESSAGE, or ours.
 func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time.Time) ([]byte, error) {
 	limit := q.check.Quota
-	figures := strings.NewReplacer("{used}", megabytes(u.Bytes), "{quota}", megabytes(limit.Bytes), "{percent}", fmt.Sprint(share),
-		"{messages}", fmt.Sprint(u.Messages), "{most}", fmt.Sprint(limit.Messages))
+	figures := strings.NewReplacer("{used}", megabytes(u.Bytes), "{quota}", megabytes(limit.Bytes), "{percent}", fmt.Sprint(share))
 	file := q.settings.QuotaMessage
 	if file == "" {
 		to := q.env.Getenv("LOCAL") + "@" + q.env.Getenv("HOST") // as qmail-local tells them
@@ -76,7 +75,8 @@ func (q *quotaCheck) warning(host string, u maildir.Usage, share int64, now time
 		}
 		ja, en := "上限 {quota} MB、使用量 {used} MB", "{used} of {quota} MB"
 		if limit.Bytes == 0 {
-			ja, en = "上限 {most} 通、現在 {messages} 通", "{messages} of {most} messages"
+			ja = fmt.Sprintf("上限 %d 通、現在 %d 通", limit.Messages, u.Messages)
+			en = fmt.Sprintf("%d of %d messages", u.Messages, limit.Messages)
 		}
 		jaTrash, enTrash := "ゴミ箱のメールも使用量に含まれます。", "; what is in the trash counts as well"
 		if q.check.NoTrash {
