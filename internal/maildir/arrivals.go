@@ -190,15 +190,16 @@ func (a *Arrivals) open(d *arrivalDir) (fd int, quiet bool, err error) {
 	return fd, false, nil
 }
 
-// pause is how long Wait lets pass at least: a busy Maildir would else be read without
-// end. Who waits no longer than patience each time has no need of inotify, of which the
-// kernel takes some 20 ms to end.
+// pause is how long Wait lets pass unless it is interrupted: a busy Maildir would else be
+// read without end. Who waits no longer than patience each time has no need of inotify,
+// of which the kernel takes some 20 ms to end.
 const (
 	pause    = 10 * time.Millisecond
 	patience = 40 * time.Millisecond
 )
 
-// Wait waits until something may have come, or Interrupt is called, but at most so long.
+// Wait waits until something may have come, or Interrupt is called, but at most so long
+// since the last Look.
 func (a *Arrivals) Wait(most time.Duration) {
 	if most > patience && !a.tried {
 		a.tried = true
@@ -207,21 +208,28 @@ func (a *Arrivals) Wait(most time.Duration) {
 			return       // what came before it was told of must be looked at first
 		}
 	}
-	if d := time.Until(a.looked.Add(pause)); d > 0 {
-		time.Sleep(min(d, most))
+	if !a.poll(a.looked.Add(min(pause, most)), a.wake) {
+		a.poll(a.looked.Add(most), a.wake, a.notify)
 	}
-	d := max(time.Until(a.looked.Add(most)), 0)
-	// A descriptor of -1 is passed over: poll(2).
-	fds := []unix.PollFd{{Fd: int32(a.wake), Events: unix.POLLIN}, {Fd: int32(a.notify), Events: unix.POLLIN}}
-	unix.Poll(fds, int((d + time.Millisecond - 1).Milliseconds()))
+}
+
+// poll waits until one of the descriptors is ready, but not beyond end, takes what was to
+// be read there, and reports whether one was.
+func (a *Arrivals) poll(end time.Time, fds ...int) bool {
+	polled := make([]unix.PollFd, len(fds))
+	for i, fd := range fds { // one of -1 is passed over: poll(2)
+		polled[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	}
+	n, _ := unix.Poll(polled, int((max(time.Until(end), 0) + time.Millisecond - 1).Milliseconds()))
 	buf := make([]byte, 4096)
-	for _, fd := range []int{a.wake, a.notify} {
+	for _, fd := range fds {
 		for fd >= 0 {
 			if n, err := unix.Read(fd, buf); n <= 0 && err != unix.EINTR {
 				break
 			}
 		}
 	}
+	return n > 0
 }
 
 // Interrupt ends the Wait at hand, or the next one. Any goroutine may call it until Close.

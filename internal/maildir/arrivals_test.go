@@ -197,6 +197,9 @@ func TestArrivalsWait(t *testing.T) {
 			a.Interrupt()
 			a.Wait(time.Hour)
 		}
+		a.looked = time.Now().Add(time.Hour) // also in the pause
+		a.Interrupt()
+		a.Wait(time.Hour)
 	})
 }
 
