@@ -302,7 +302,7 @@ func TestSecondSignal(t *testing.T) {
 			untilAsleep(t, cmd.Process.Pid)
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
-			for deadline := time.After(20 * time.Second); ; {
+			for deadline := time.After(5 * time.Minute); ; {
 				cmd.Process.Signal(syscall.SIGTERM) // it may have ended by now
 				select {
 				case err := <-ended:

@@ -162,7 +162,7 @@ func (s *sendTest) start() {
 // wait waits for an event.
 func (s *sendTest) wait(event string) {
 	s.t.Helper()
-	for deadline := time.After(20 * time.Second); ; {
+	for deadline := time.After(patience); ; {
 		select {
 		case e := <-s.events:
 			s.seen = append(s.seen, e)
@@ -832,7 +832,7 @@ func secondSignalTo(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
-	for deadline := time.After(20 * time.Second); ; {
+	for deadline := time.After(patience); ; {
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:

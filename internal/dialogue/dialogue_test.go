@@ -73,7 +73,7 @@ func (tr *transcript) told(mark Mark) (lines []string) {
 	return lines
 }
 
-const patience = 20 * time.Second
+const patience = 5 * time.Minute
 
 // TestDialogue proves that a whole dialogue is what RFC 5321 wants, that the server gets the
 // message to the byte, and that every line is told as it was.

@@ -35,7 +35,7 @@ func TestLock(t *testing.T) {
 	var l *Lock
 	go func() {
 		var err error
-		l, err = q.Lock(time.Minute, nil)
+		l, err = q.Lock(10*time.Minute, nil)
 		got <- err
 	}()
 	must(t, holder.stop())

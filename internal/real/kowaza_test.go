@@ -10,7 +10,7 @@ import (
 )
 
 // patience is how long a busy machine may take for anything.
-const patience = 20 * time.Second
+const patience = 5 * time.Minute
 
 // buildKowaza builds the binary that is installed, links the applets to it as
 // the installation does, and returns the directory.
