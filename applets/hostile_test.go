@@ -278,7 +278,7 @@ func TestHostileSwaps(t *testing.T) {
 	begin, stop := time.Now(), time.Now().Add(soakTime(t, 0))
 	runs, refused, statuses := 0, 0, map[int]int{}
 	for ; runs < minRuns || s.swapped.Load() < minSwaps || time.Now().Before(stop); runs++ {
-		if time.Now().After(stop) && time.Since(begin) > 2*endTime {
+		if time.Now().After(stop) && time.Since(begin) > 2*patience {
 			t.Errorf("only %d runs and %d swaps", runs, s.swapped.Load())
 			break
 		}

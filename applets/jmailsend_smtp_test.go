@@ -773,7 +773,7 @@ func TestSMTPSignals(t *testing.T) {
 		go func() { end <- cmd.Wait() }()
 		select {
 		case <-end:
-		case <-time.After(endTime):
+		case <-time.After(patience):
 			cmd.Process.Kill()
 			t.Fatalf("%v: does not end", sig)
 		}

@@ -34,7 +34,7 @@ func killed(t *testing.T, r *rand.Rand, cmd *exec.Cmd, sig syscall.Signal, whole
 	cmd.Process.Signal(sig)
 	select {
 	case <-end:
-	case <-time.After(endTime):
+	case <-time.After(patience):
 		cmd.Process.Kill()
 		t.Fatalf("%q does not end by %v", cmd.Args, sig)
 	}

@@ -266,7 +266,7 @@ exit 0' sh "$0.$$" %s 2>/dev/null
 	begin, stop := time.Now(), time.Now().Add(soakTime(t, 0))
 	runs, statuses, outcomes := 0, map[int]int{}, map[string]int{}
 	for ; runs < minRuns || s.swapped.Load() < minSwaps || outcomes["delivered"] < minDelivered || time.Now().Before(stop); runs++ {
-		if time.Now().After(stop) && time.Since(begin) > 3*endTime {
+		if time.Now().After(stop) && time.Since(begin) > 3*patience {
 			t.Errorf("only %d runs and %d swaps", runs, s.swapped.Load())
 			break
 		}

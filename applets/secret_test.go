@@ -78,9 +78,6 @@ func shell() {
 	}
 }
 
-// patience is how long a test waits for what must come.
-const patience = 5 * time.Minute
-
 // A terminalRun is an applet that runs on a terminal, and who sits before it.
 type terminalRun struct {
 	t       *testing.T

@@ -120,9 +120,10 @@ type ending struct {
 	late           bool           // it did not end and was killed
 }
 
-// endTime is how long a process may run that has not much to do: two cores may
-// be busy with other things, and a machine that others use may stand still.
-const endTime = 5 * time.Minute
+// patience is how long a test waits for what must come, and how long a process may run
+// that has not much to do: two cores may be busy with other things, and a machine that
+// others use may stand still.
+const patience = 5 * time.Minute
 
 // runEnd runs a command in a process group of its own to its end.
 func runEnd(t *testing.T, cmd *exec.Cmd) ending {
@@ -141,7 +142,7 @@ func runEnd(t *testing.T, cmd *exec.Cmd) ending {
 	cmd.WaitDelay = time.Second
 	must(t, cmd.Start())
 	var e ending
-	timer := time.AfterFunc(endTime, func() {
+	timer := time.AfterFunc(patience, func() {
 		e.late = true
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	})

@@ -222,9 +222,9 @@ func (a *Arrivals) poll(end time.Time, fds ...int) bool {
 	}
 	n, _ := unix.Poll(polled, int((max(time.Until(end), 0) + time.Millisecond - 1).Milliseconds()))
 	buf := make([]byte, 4096)
-	for _, fd := range fds {
-		for fd >= 0 {
-			if n, err := unix.Read(fd, buf); n <= 0 && err != unix.EINTR {
+	for _, p := range polled {
+		for p.Revents != 0 {
+			if n, err := unix.Read(int(p.Fd), buf); n <= 0 && err != unix.EINTR {
 				break
 			}
 		}
